@@ -1,0 +1,63 @@
+"""What the judge is fed: what each pod of each release answered during one tick."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class PodCounts:
+    """Increments of one pod of one release during one tick. Attempts are counted, before any retry hides a failure.
+
+    Attributes:
+        release: the release's number.
+        pod: `host:port` of the endpoint; `-` where no endpoint of the release answered (a local 503, a failover).
+        n: attempts that ended, >= 0.
+        errors: of these: 5xx, reset, time-out, local 503, answered by the other arm's pod; 0..n.
+        client_errors: of these: 4xx; 0..n.
+        faults: fault name -> answers that the server itself marked as such (`X-Penstock-Fault`); each 0..n.
+        latency_ms: time to the first byte, milliseconds: lower edge of a bin -> answers in [edge, next edge). Edges are
+            whole milliseconds with two significant digits. May hold fewer answers than n, and may arrive a tick later.
+    """
+
+    release: int
+    pod: str
+    n: int
+    errors: int = 0
+    client_errors: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    latency_ms: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Everything that happened in one tick.
+
+    Attributes:
+        at_s: monotonic seconds at the tick's end.
+        canary: one entry per canary pod that answered; empty when none did.
+        stable: the same for stable.
+        probes: whether these are replayed probes instead of users' requests.
+    """
+
+    at_s: float
+    canary: tuple[PodCounts, ...]
+    stable: tuple[PodCounts, ...]
+    probes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Recorded requests replayed within moments of each other, in random order: does a failure follow the request?
+
+    `suspect` failed on the canary before, `control` passed there. A stall of the canary's machine cannot tell the two
+    apart; a fault of the version can.
+
+    Attributes:
+        suspect_fails_on_canary: this time.
+        suspect_fails_on_stable: this time.
+        control_fails_on_canary: this time, on the same canary pod.
+    """
+
+    suspect_fails_on_canary: bool
+    suspect_fails_on_stable: bool
+    control_fails_on_canary: bool

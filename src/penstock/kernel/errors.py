@@ -1,0 +1,386 @@
+"""Every error that Penstock raises on purpose.
+
+PenstockError
+├── UsageError               what was asked for cannot be meant
+│   ├── InvalidName
+│   ├── InvalidVersion
+│   ├── InvalidUrl
+│   ├── InvalidAddress
+│   ├── InvalidPlan
+│   ├── DuplicateEndpoint
+│   └── StatePathTooLong
+├── NotFoundError            it is meant, but it is not there
+│   ├── UnknownService
+│   ├── UnknownRelease
+│   └── NoRollout
+├── ConflictError            it is there, but in another state
+│   ├── AlreadyRunning
+│   ├── FencedOff
+│   ├── IllegalTransition
+│   ├── NothingToRollBack
+│   ├── PortTaken
+│   ├── RolloutInProgress
+│   ├── StaleGeneration
+│   ├── VersionMismatch
+│   └── VersionTaken
+├── RefusedError             it could be done, but must not
+│   ├── AddressNotLocal
+│   ├── Quarantined
+│   └── UnhealthyTarget
+├── UnreachableError         somebody does not answer
+│   ├── ControlPlaneUnreachable
+│   ├── EndpointUnreachable
+│   └── TelemetryUnavailable
+└── BrokenError              a part of ours, or of the machine, failed
+    ├── GatewayFailed
+    ├── GatewayRefused
+    ├── GatewaySilent
+    ├── JournalDamaged
+    └── JournalUnwritable
+
+The first paragraph of a class docstring is the message (its facts are filled in), the paragraph after `Remedy:` is what
+the user can do. `code` is stable: scripts and the HTTP API carry it. No HTTP status and no exit code lives here.
+"""
+
+import inspect
+from typing import ClassVar
+
+
+class PenstockError(Exception):
+    """Something went wrong that Penstock has no better word for: {detail}
+
+    Remedy: run `penstock doctor`.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        message, _, remedy = inspect.cleandoc(type(self).__doc__ or type(self).__name__).partition("\n\nRemedy:")
+        self.message = " ".join(message.split()).format(**facts)
+        self.remedy = " ".join(remedy.split()).format(**facts)
+        super().__init__(self.message)
+
+
+class UsageError(PenstockError):
+    """The request cannot be meant as written: {detail}
+
+    Remedy: see `penstock --help`.
+    """
+
+    code = "usage"
+
+
+class InvalidName(UsageError):
+    """{name!r} cannot name a service.
+
+    Remedy: use up to 63 lower-case letters, digits and dashes, starting with a letter.
+    """
+
+    code = "invalid-name"
+
+
+class InvalidVersion(UsageError):
+    """{version!r} cannot name a version.
+
+    Remedy: use up to 64 letters, digits, dots, dashes, underscores and plus signs, e.g. 2.0.1.
+    """
+
+    code = "invalid-version"
+
+
+class InvalidUrl(UsageError):
+    """{url!r} is not an address Penstock can send requests to: {why}.
+
+    Remedy: write it as http://HOST:PORT or https://HOST:PORT.
+    """
+
+    code = "invalid-url"
+
+
+class InvalidAddress(UsageError):
+    """{address!r} is not an address to listen on.
+
+    Remedy: write it as HOST:PORT, e.g. 127.0.0.1:8600; port 0 takes a free one.
+    """
+
+    code = "invalid-address"
+
+
+class InvalidPlan(UsageError):
+    """The plan cannot be used: {why}.
+
+    Remedy: steps are growing percentages up to 100, e.g. 5,25,100; times are written 30s, 10m or 2h.
+    """
+
+    code = "invalid-plan"
+
+
+class DuplicateEndpoint(UsageError):
+    """{url} is already used by {owner}.
+
+    Remedy: give each release endpoints of its own.
+    """
+
+    code = "duplicate-endpoint"
+
+
+class StatePathTooLong(UsageError):
+    """The state folder {path} is too long for the sockets in it ({length} of at most {limit} bytes).
+
+    Remedy: choose a shorter one with --state.
+    """
+
+    code = "state-path-too-long"
+
+
+class NotFoundError(PenstockError):
+    """There is no such thing: {detail}
+
+    Remedy: see `penstock list`.
+    """
+
+    code = "not-found"
+
+
+class UnknownService(NotFoundError):
+    """There is no service {service!r}; known services: {known}.
+
+    Remedy: check the name with `penstock list`, or adopt it with `penstock up {service}=URL`.
+    """
+
+    code = "unknown-service"
+
+
+class UnknownRelease(NotFoundError):
+    """Service {service!r} never ran a release {release!r}; it knows: {known}.
+
+    Remedy: choose one of those.
+    """
+
+    code = "unknown-release"
+
+
+class NoRollout(NotFoundError):
+    """Service {service!r} has no rollout that could be {wanted}.
+
+    Remedy: see `penstock status {service}`; start one with `penstock release {service} URL --version V`.
+    """
+
+    code = "no-rollout"
+
+
+class ConflictError(PenstockError):
+    """That does not fit the present state: {detail}
+
+    Remedy: see `penstock status`.
+    """
+
+    code = "conflict"
+
+
+class AlreadyRunning(ConflictError):
+    """Another control plane (process {pid}) already works in {path}.
+
+    Remedy: use it, stop it with `penstock down`, or choose another folder with --state.
+    """
+
+    code = "already-running"
+
+
+class FencedOff(ConflictError):
+    """Another control plane took over this journal (term {term}, ours was {ours}).
+
+    Remedy: this process stops deciding; look at the other one.
+    """
+
+    code = "fenced-off"
+
+
+class IllegalTransition(ConflictError):
+    """A rollout that is {phase} cannot be {wanted}.
+
+    Remedy: see `penstock status` for what it is doing.
+    """
+
+    code = "illegal-transition"
+
+
+class NothingToRollBack(ConflictError):
+    """Service {service!r} has no earlier healthy release to go back to: {why}.
+
+    Remedy: see `penstock history {service}`.
+    """
+
+    code = "nothing-to-roll-back"
+
+
+class PortTaken(ConflictError):
+    """{address} is already in use by another program.
+
+    Remedy: choose another one with {option}.
+    """
+
+    code = "port-taken"
+
+
+class RolloutInProgress(ConflictError):
+    """Service {service!r} is still rolling out {release}.
+
+    Remedy: wait for it, or end it with `penstock abort {service}`.
+    """
+
+    code = "rollout-in-progress"
+
+
+class StaleGeneration(ConflictError):
+    """Service {service!r} moved on meanwhile (generation {actual}, expected {expected}).
+
+    Remedy: look again with `penstock status {service}` and repeat the command if it still applies.
+    """
+
+    code = "stale-generation"
+
+
+class VersionMismatch(ConflictError):
+    """{url} says that it serves version {found}, not {wanted}.
+
+    Remedy: release the version that the server reports, or start the right server there.
+    """
+
+    code = "version-mismatch"
+
+
+class VersionTaken(ConflictError):
+    """Version {version} of {service!r} is {what} already.
+
+    Remedy: release another version, or see `penstock status {service}`.
+    """
+
+    code = "version-taken"
+
+
+class RefusedError(PenstockError):
+    """That is refused: {detail}
+
+    Remedy: see `penstock explain`.
+    """
+
+    code = "refused"
+
+
+class AddressNotLocal(RefusedError):
+    """{address} can be reached from other machines, and there is no access control yet.
+
+    Remedy: listen on 127.0.0.1, and reach it through ssh -L or a proxy that checks who comes.
+    """
+
+    code = "address-not-local"
+
+
+class Quarantined(RefusedError):
+    """Version {version} of {service!r} is quarantined: {why}.
+
+    Remedy: release another version, or lift it with `penstock unquarantine {service} {version} --reason TEXT`.
+    """
+
+    code = "quarantined"
+
+
+class UnhealthyTarget(RefusedError):
+    """Release {release} of {service!r} cannot take the traffic: {why}.
+
+    Remedy: start its servers again, or choose another release with --to.
+    """
+
+    code = "unhealthy-target"
+
+
+class UnreachableError(PenstockError):
+    """Somebody does not answer: {detail}
+
+    Remedy: see `penstock doctor`.
+    """
+
+    code = "unreachable"
+
+
+class ControlPlaneUnreachable(UnreachableError):
+    """No control plane answers at {url}.
+
+    Remedy: start one with `penstock up NAME=URL`, or name it with --api or PENSTOCK_URL.
+    """
+
+    code = "control-plane-unreachable"
+
+
+class EndpointUnreachable(UnreachableError):
+    """{url} does not answer: {why}.
+
+    Remedy: start the server there, or check the address.
+    """
+
+    code = "endpoint-unreachable"
+
+
+class TelemetryUnavailable(UnreachableError):
+    """The gateway's counters cannot be read: {why}.
+
+    Remedy: the rollout waits and nothing is judged meanwhile; see `penstock doctor`.
+    """
+
+    code = "telemetry-unavailable"
+
+
+class BrokenError(PenstockError):
+    """A part of Penstock failed: {detail}
+
+    Remedy: see `penstock doctor`.
+    """
+
+    code = "broken"
+
+
+class GatewayFailed(BrokenError):
+    """The gateway could not be started: {why}.
+
+    Remedy: see {log}.
+    """
+
+    code = "gateway-failed"
+
+
+class GatewayRefused(BrokenError):
+    """The gateway refused generation {generation}: {why}. What it served before stays in force.
+
+    Remedy: this is a fault of Penstock or of the gateway's version; see `penstock doctor`.
+    """
+
+    code = "gateway-refused"
+
+
+class GatewaySilent(BrokenError):
+    """These gateways did not acknowledge generation {generation} in time: {nodes}.
+
+    Remedy: Penstock goes on trying; a gateway that stays silent loses the canary when its lease ends.
+    """
+
+    code = "gateway-silent"
+
+
+class JournalDamaged(BrokenError):
+    """The journal {path} does not add up at entry {seq}: {why}.
+
+    Remedy: restore it from a copy; `penstock history` shows what is still sound.
+    """
+
+    code = "journal-damaged"
+
+
+class JournalUnwritable(BrokenError):
+    """The journal {path} cannot be written: {why}.
+
+    Remedy: free disk space or mend its permissions; no canary gets traffic until then, stable serves on.
+    """
+
+    code = "journal-unwritable"

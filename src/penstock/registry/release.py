@@ -1,0 +1,118 @@
+"""A release: an immutable set of one version per component, served at one or more endpoints."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from penstock.kernel.errors import DuplicateEndpoint, InvalidUrl
+from penstock.kernel.names import checked_version
+
+#: The component of a service that is released whole.
+WHOLE = "model"
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """Where one process of a release answers.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: name or IP address, lower case, without brackets.
+        port: 1..65535.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read `http://HOST[:PORT]`; anything else, a path included, raises InvalidUrl."""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise InvalidUrl(url=url, why=f"scheme {parts.scheme!r} is not http or https")
+        if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
+            raise InvalidUrl(url=url, why="it holds more than a scheme, a host and a port")
+        try:
+            port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        except ValueError:
+            raise InvalidUrl(url=url, why="its port is not a number from 1 to 65535") from None
+        if not parts.hostname or any(c.isspace() for c in parts.hostname):
+            raise InvalidUrl(url=url, why="it names no host")
+        return cls(parts.scheme, "127.0.0.1" if parts.hostname == "localhost" else parts.hostname, port)
+
+    @property
+    def address(self) -> str:
+        """`host:port`, the name of the pod in counters and evidence."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host needs no name resolution."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One version per component, and where they answer. Never changes; a change is another release.
+
+    Attributes:
+        service: the service it belongs to.
+        number: 1, 2, 3 ... within the service; the order in which releases appeared.
+        name: what people call it; for a service released whole, its version.
+        versions: component -> version.
+        endpoints: at least one.
+        digest: `sha256:...` of what is served, or None when nobody told us.
+    """
+
+    service: str
+    number: int
+    name: str
+    versions: Mapping[str, str]
+    endpoints: tuple[Endpoint, ...]
+    digest: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_version(self.name)
+        for i, endpoint in enumerate(self.endpoints):
+            if endpoint in self.endpoints[:i]:
+                raise DuplicateEndpoint(url=endpoint.url, owner=f"the same release ({self.name})")
+
+    @property
+    def quarantine_key(self) -> str:
+        """What quarantine remembers: the digest where one is known, else the version."""
+        return self.digest or f"version:{self.name}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The release as the journal keeps it; `from_json` is its inverse."""
+        return {
+            "service": self.service,
+            "number": self.number,
+            "name": self.name,
+            "versions": dict(self.versions),
+            "endpoints": [e.url for e in self.endpoints],
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(
+            service=fields["service"],
+            number=fields["number"],
+            name=fields["name"],
+            versions=dict(fields["versions"]),
+            endpoints=tuple(Endpoint.parse(url) for url in fields["endpoints"]),
+            digest=fields["digest"],
+        )

@@ -36,6 +36,10 @@ class Gateway(Protocol):
     - No arm without a healthy endpoint is ever sent traffic while the other one has one.
     """
 
+    async def start(self, tables: tuple[RouteTable, ...]) -> None:
+        """Begin to serve these tables. A fleet that already runs is taken over and never sees an empty one."""
+        ...
+
     async def apply(self, table: RouteTable) -> None: ...
 
     async def renew_lease(self) -> None:

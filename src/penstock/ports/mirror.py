@@ -56,6 +56,10 @@ class Mirror(Protocol):
     than its time-out.
     """
 
+    def allow(self, service: str, patterns: tuple[str, ...]) -> None:
+        """Keep this service's requests from now on where they match a `METHOD /path` pattern."""
+        ...
+
     def recorded(self, service: str) -> tuple[RecordedRequest, ...]:
         """Return the kept requests, oldest first."""
         ...

@@ -1,0 +1,321 @@
+"""The use cases: what people and machines may ask of the control plane."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from penstock.control.loop import ControlLoop
+from penstock.control.preflight import check_unused, introduce
+from penstock.control.service import ServiceControl
+from penstock.control.views import applied_at, explanation_of, outcome_of, status_of
+from penstock.kernel.errors import (
+    IllegalTransition,
+    NoRollout,
+    NotFoundError,
+    Quarantined,
+    RolloutInProgress,
+    UnhealthyTarget,
+    UnknownRelease,
+    VersionMismatch,
+    VersionTaken,
+)
+from penstock.kernel.names import checked_service, checked_version
+from penstock.registry.release import WHOLE, Endpoint, Release
+from penstock.rollout.decide import Decision, held, next_step, rolling_back, stage_of
+from penstock.rollout.entry import Draft, Entry, Kind
+from penstock.rollout.phases import Phase
+from penstock.rollout.plan import Plan
+from penstock.rollout.state import ServiceState, evolve
+from penstock.rollout.target import choose_rollback_target, named_target, rollback_candidates
+from penstock.routing.table import Identity
+
+
+class ControlPlane:
+    """All services of one journal.
+
+    Every command takes the actor and a reason, is journalled, and returns when it is in force on every live gateway
+    (or says which one is silent). Errors are those of `penstock.kernel.errors`; after one, nothing has changed.
+    """
+
+    def __init__(self, loop: ControlLoop) -> None:
+        self._loop = loop
+
+    async def adopt(
+        self, service: str, urls: Sequence[str], *, listen: str, identity: Identity, actor: str
+    ) -> dict[str, Any]:
+        """Put a gateway in front of a running server; its release is the service's first stable one."""
+        checked_service(service)
+        if service in self._loop.services:
+            raise RolloutInProgress(service=service, release=self._loop.services[service].state.stable.name)
+        endpoints = tuple(Endpoint.parse(url) for url in urls)
+        check_unused(endpoints, self._releases(), [*self._listeners(), listen])
+        said = await introduce(self._loop.ports.mirror, endpoints)
+        name = said.version or "unversioned-1"
+        release = Release(service, 1, name, {WHOLE: name}, endpoints, said.digest)
+        facts = {"release": release.as_json(), "listen": listen, "identity": asdict(identity)}
+        draft = Draft(service, Kind.ADOPTED, actor, f"{name} serves at {release.endpoints[0].url}", 1, facts)
+        # Tried on the gateway first: what cannot be served must not enter the journal.
+        state = evolve(None, Entry(0, self._loop.ports.clock.now(), **_fields(draft), hash=""))
+        await self._loop.ports.gateway.apply(state.table())
+        entry = await self._loop.ports.journal.append(draft, expected_generation=0)
+        control = self._loop.add(evolve(None, entry))
+        self._loop.publish(entry)
+        await control.apply()
+        return self.status(service)
+
+    async def move(self, service: str, *, listen: str, identity: Identity, actor: str) -> dict[str, Any]:
+        """Give an idle service another listener or another way to recognise users."""
+        control = self._loop.control(service)
+        async with control.lock:
+            state = control.state
+            if state.canary is not None:
+                raise RolloutInProgress(service=service, release=state.canary.name)
+            facts = {"release": state.stable.as_json(), "listen": listen, "identity": asdict(identity)}
+            await control.commit(Decision(Kind.ADOPTED, f"listens on {listen}", facts), actor=actor)
+        return self.status(service)
+
+    async def release(
+        self, service: str, urls: Sequence[str], version: str | None, plan: Plan, *, actor: str, reason: str = ""
+    ) -> dict[str, Any]:
+        """Begin to meter a version in. Everything that can be wrong is found before anything changes."""
+        control = self._loop.control(service)
+        state = control.state
+        if state.canary is not None:
+            raise RolloutInProgress(service=service, release=state.canary.name)
+        endpoints = tuple(Endpoint.parse(url) for url in urls)
+        check_unused(endpoints, self._releases(), self._listeners())
+        said = await introduce(self._loop.ports.mirror, endpoints)
+        name = checked_version(version or said.version or f"unversioned-{state.n_releases + 1}")
+        if said.version is not None and version is not None and said.version != version:
+            raise VersionMismatch(url=endpoints[0].url, found=said.version, wanted=version)
+        release = Release(service, state.n_releases + 1, name, {WHOLE: name}, endpoints, said.digest)
+        _check_allowed(state, release)
+        async with control.lock:
+            facts = {"release": release.as_json(), "plan": plan.as_json()}
+            started = Decision(Kind.STARTED, reason or f"{state.stable.name} -> {name}", facts)
+            if control.state.canary is not None:
+                raise RolloutInProgress(service=service, release=control.state.canary.name)
+            await control.commit(started, actor=actor)
+        return self.status(service)
+
+    async def pause(self, service: str, *, actor: str, reason: str = "") -> dict[str, Any]:
+        """Keep the weight where it is until a person resumes."""
+        async with self._rolling(service, "paused") as control:
+            weight_pct = control.state.weight_pct
+            decision = held(control.state, reason or f"paused by {actor}", weight_pct=weight_pct, paused=False)
+            await control.commit(decision, actor=actor)
+        return self.status(service)
+
+    async def resume(self, service: str, *, actor: str, reason: str = "") -> dict[str, Any]:
+        """Let a held rollout go on with the weight of its step."""
+        async with self._rolling(service, "resumed") as control:
+            state = control.state
+            if state.phase is not Phase.HELD:
+                raise IllegalTransition(phase=state.phase.value, wanted="resumed")
+            facts = {"phase": stage_of(state).value, "weight_pct": state.step_weight_pct}
+            await control.commit(Decision(Kind.RESUMED, reason or f"resumed by {actor}", facts), actor=actor)
+        return self.status(service)
+
+    async def promote(self, service: str, *, full: bool = False, actor: str, reason: str = "") -> dict[str, Any]:
+        """Go to the next step now, or with `full` to 100 %; promoting from there makes the canary stable."""
+        async with self._rolling(service, "promoted") as control:
+            state = control.state
+            if stage_of(state) is Phase.BAKING and state.phase is Phase.BAKING:
+                n_canary = control.verdict.n_canary if control.verdict else 0
+                decision = Decision(Kind.PROMOTED, reason or f"by {actor}", {"n_canary_requests": n_canary})
+            else:
+                decision = next_step(state, reason or f"by {actor}", full=full)
+            await control.commit(decision, actor=actor)
+        return self.status(service)
+
+    async def abort(self, service: str, *, actor: str, reason: str = "") -> dict[str, Any]:
+        """End the rollout: back to stable, nothing quarantined."""
+        return await self._leave(service, ending="aborted", quarantine=False, actor=actor, reason=reason or "aborted")
+
+    async def roll_back(
+        self,
+        service: str,
+        component: str | None = None,
+        *,
+        to: str | None = None,
+        quarantine: bool = True,
+        actor: str,
+        reason: str = "",
+    ) -> dict[str, Any]:
+        """Roll back: a running rollout to stable, a finished one to the last healthy release before it.
+
+        Returns `{"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"}`. Repeating it is safe:
+        what already serves is returned as it is.
+        """
+        control = self._loop.control(service)
+        if component not in (None, *control.state.stable.versions):
+            known = ", ".join(control.state.stable.versions)
+            raise NotFoundError(detail=f"{service} has no component {component!r}; it has: {known}.")
+        state = control.state
+        if state.canary is not None and to in (None, state.stable.name):
+            await self._leave(service, ending="rolled_back", quarantine=quarantine, actor=actor, reason=reason)
+        elif to != state.stable.name or to is None:
+            await self._undo(control, to, quarantine=quarantine, actor=actor, reason=reason)
+        return await self._acknowledged(control)
+
+    async def rollback_plan(self, service: str) -> dict[str, Any]:
+        """Return where a rollback would go and what speaks against the others; changes nothing."""
+        state = self._loop.control(service).state
+        if state.canary is not None:
+            return {"target": state.stable.name, "why": "the rollout is left; stable serves on", "candidates": []}
+        ranked = rollback_candidates(state, await self._reachable(state))
+        target = next((c.release.name for c in ranked if c.against is None), None)
+        return {
+            "target": target,
+            "why": "last promoted release that answers and is not quarantined",
+            "candidates": [{"release": c.release.name, "against": c.against} for c in ranked],
+        }
+
+    async def quarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Never release this version again."""
+        control = self._loop.control(service)
+        state = control.state
+        known = {r.name: r for r in (*state.promoted, *([state.canary] if state.canary else []))}
+        if version == state.stable.name or (state.canary and version == state.canary.name):
+            raise VersionTaken(service=service, version=version, what="serving traffic; roll it back instead, it is")
+        key = known[version].quarantine_key if version in known else f"version:{checked_version(version)}"
+        facts = {"key": key, "version": version}
+        async with control.lock:
+            await control.commit(Decision(Kind.QUARANTINED, reason, facts), actor=actor)
+        return {"service": service, "version": version, "key": key, "quarantined": True}
+
+    async def unquarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Allow this version to be released again."""
+        control = self._loop.control(service)
+        versions = [marked for marked, _ in control.state.quarantine.values()]
+        if version not in versions:
+            known = ", ".join(versions) or "none is quarantined"
+            raise UnknownRelease(service=service, release=version, known=known)
+        async with control.lock:
+            await control.commit(Decision(Kind.UNQUARANTINED, reason, {"version": version}), actor=actor)
+        return {"service": service, "version": version, "quarantined": False}
+
+    # -- questions
+
+    def status(self, service: str) -> dict[str, Any]:
+        control = self._loop.control(service)
+        return status_of(control, self._loop.ports.gateway.nodes(service))
+
+    def services(self) -> list[dict[str, Any]]:
+        return [self.status(name) for name in sorted(self._loop.services)]
+
+    async def history(self, service: str) -> list[dict[str, Any]]:
+        self._loop.control(service)
+        return [entry.as_json() for entry in await self._loop.ports.journal.read(service)]
+
+    async def explain(self, service: str) -> dict[str, Any]:
+        return explanation_of(self._loop.control(service), await self._loop.ports.journal.read(service))
+
+    async def outcome(self, service: str) -> dict[str, Any] | None:
+        """Return how the last rollout ended or stopped, with `applied_at`; None while it runs."""
+        state = self._loop.control(service).state
+        outcome = outcome_of(state)
+        if outcome is not None:
+            outcome["applied_at"] = applied_at(await self._loop.ports.journal.read(service), outcome["generation"])
+        return outcome
+
+    async def verify(self) -> int:
+        """Return how many journal entries there are; raise JournalDamaged where the chain breaks."""
+        return await self._loop.ports.journal.verify()
+
+    def pods_of(self, service: str, number: int) -> frozenset[str]:
+        """Return the `host:port` of every endpoint of a release that gateways know now; empty for another release."""
+        control = self._loop.services.get(service)
+        if control is None:
+            return frozenset()
+        known = (control.state.stable, control.state.canary, control.state.warm)
+        return frozenset(e.address for r in known if r and r.number == number for e in r.endpoints)
+
+    def watch(self, service: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield `{"event": "entry"|"status", "data": ...}` for ever: entries as they come, a status about every second."""
+        return self._loop.watch(service, self.status)
+
+    # -- parts
+
+    async def _leave(self, service: str, *, ending: str, quarantine: bool, actor: str, reason: str) -> dict[str, Any]:
+        wanted = "aborted" if ending == "aborted" else "rolled back"
+        async with self._rolling(service, wanted) as control:
+            state = control.state
+            if state.phase is Phase.ROLLING_BACK:
+                return self.status(service)
+            if not any(self._loop.health.get(e.address, True) for e in state.stable.endpoints):
+                raise UnhealthyTarget(service=service, release=state.stable.name, why="none of its endpoints answers")
+            why = reason or f"{wanted} by {actor}"
+            decision = rolling_back(state, control.verdict, why, ending=ending, quarantine=quarantine)
+            await control.commit(decision, actor=actor)
+        return self.status(service)
+
+    async def _undo(
+        self, control: ServiceControl, to: str | None, *, quarantine: bool, actor: str, reason: str
+    ) -> None:
+        """Go back to an earlier release, after the present one was promoted."""
+        healthy = await self._reachable(control.state)
+        async with control.lock:
+            state = control.state
+            target = named_target(state, to) if to else choose_rollback_target(state, healthy)
+            if healthy.get(target.number) is False:
+                raise UnhealthyTarget(service=state.service, release=target.name, why="none of its endpoints answers")
+            left = state.canary or state.stable
+            facts: dict[str, Any] = {"to": target.as_json(), "from": left.as_json(), "ending": "rolled_back"}
+            if quarantine:
+                facts["quarantine"] = {"key": left.quarantine_key, "version": left.name}
+            why = reason or f"rolled back by {actor}"
+            await control.commit(Decision(Kind.ROLLING_BACK, why, facts), actor=actor)
+
+    async def _acknowledged(self, control: ServiceControl) -> dict[str, Any]:
+        state = control.state
+        nodes = [node for node in self._loop.ports.gateway.nodes(state.service) if node.live]
+        entries = await self._loop.ports.journal.read(state.service)
+        decided = next((e for e in reversed(entries) if e.kind is Kind.ROLLING_BACK), None)
+        generation = decided.generation if decided else state.generation
+        return {
+            "generation": generation,
+            "decided_at": decided.as_json()["at"] if decided else None,
+            "applied_at": applied_at(entries, generation),
+            "acknowledged": sum(node.generation >= generation for node in nodes),
+            "nodes": len(nodes),
+            "release": state.stable.name,
+        }
+
+    async def _reachable(self, state: ServiceState) -> dict[int, bool]:
+        """Ask the servers of every earlier release whether they still answer."""
+        releases = {r.number: r for r in state.promoted if r.number != state.stable.number}
+        outcomes = await asyncio.gather(*(self._answers(r) for r in releases.values()))
+        return dict(zip(releases, outcomes, strict=True))
+
+    async def _answers(self, release: Release) -> bool:
+        probes = (self._loop.ports.mirror.probe(e, "/health", timeout_s=2.0) for e in release.endpoints)
+        return any(not outcome.failed for outcome, _ in await asyncio.gather(*probes))
+
+    @contextlib.asynccontextmanager
+    async def _rolling(self, service: str, wanted: str) -> AsyncIterator[ServiceControl]:
+        control = self._loop.control(service)
+        async with control.lock:
+            if control.state.canary is None:
+                raise NoRollout(service=service, wanted=wanted)
+            yield control
+
+    def _releases(self) -> list[Release]:
+        states = [control.state for control in self._loop.services.values()]
+        return [r for s in states for r in (s.stable, s.canary) if r is not None]
+
+    def _listeners(self) -> list[str]:
+        return [control.state.listen for control in self._loop.services.values()]
+
+
+def _check_allowed(state: ServiceState, release: Release) -> None:
+    if release.name == state.stable.name:
+        raise VersionTaken(service=state.service, version=release.name, what="stable")
+    if why := state.why_quarantined(release):
+        raise Quarantined(service=state.service, version=release.name, why=why)
+
+
+def _fields(draft: Draft) -> dict[str, Any]:
+    return {name: getattr(draft, name) for name in Draft.__slots__}

@@ -1,0 +1,72 @@
+"""Looking at servers before anything is decided about them."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from penstock.kernel.errors import DuplicateEndpoint, EndpointUnreachable, InvalidVersion, VersionMismatch
+from penstock.kernel.names import checked_version
+from penstock.ports.mirror import Mirror
+from penstock.registry.release import Endpoint, Release
+
+#: How long a server may take to say who it is, seconds.
+_PATIENCE_S = 5.0
+_SERVER_ERROR = 500
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a server said of itself; None where it said nothing."""
+
+    version: str | None
+    digest: str | None
+
+
+async def introduce(mirror: Mirror, endpoints: Sequence[Endpoint]) -> Introduction:
+    """Ask every endpoint how it is and what it serves.
+
+    A server without `/health` counts as well when it answers at all, one without `/version` just does not say. Raises
+    EndpointUnreachable for one that is down or says so, VersionMismatch where two endpoints differ.
+    """
+    answers = await asyncio.gather(*(_ask(mirror, endpoint) for endpoint in endpoints))
+    for endpoint, answer in zip(endpoints, answers, strict=True):
+        if answer != answers[0]:
+            raise VersionMismatch(url=endpoint.url, found=answer.version, wanted=answers[0].version)
+    return answers[0]
+
+
+async def _ask(mirror: Mirror, endpoint: Endpoint) -> Introduction:
+    outcome, _ = await mirror.probe(endpoint, "/health", timeout_s=_PATIENCE_S)
+    if outcome.status == 0:
+        raise EndpointUnreachable(url=endpoint.url, why=outcome.why)
+    if outcome.status >= _SERVER_ERROR:
+        raise EndpointUnreachable(url=endpoint.url, why=f"its /health answers {outcome.status}")
+    outcome, body = await mirror.probe(endpoint, "/version", timeout_s=_PATIENCE_S)
+    if outcome.status != _OK:
+        return Introduction(None, None)
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return Introduction(None, None)
+    if not isinstance(said, dict):
+        return Introduction(None, None)
+    return Introduction(_version_in(said), str(said["digest"]) if said.get("digest") else None)
+
+
+def _version_in(said: dict[str, object]) -> str | None:
+    """Return the version a server reports, unless no release could be named so."""
+    try:
+        return checked_version(str(said["version"])) if said.get("version") else None
+    except InvalidVersion:
+        return None
+
+
+def check_unused(endpoints: Iterable[Endpoint], releases: Iterable[Release], listeners: Iterable[str]) -> None:
+    """Raise DuplicateEndpoint where an endpoint is a gateway's own address or serves another release."""
+    owners = {e: f"{r.service} {r.name}" for r in releases for e in r.endpoints}
+    owners |= {Endpoint.parse(address): "the gateway itself" for address in listeners}
+    for endpoint in endpoints:
+        if endpoint in owners:
+            raise DuplicateEndpoint(url=endpoint.url, owner=owners[endpoint])

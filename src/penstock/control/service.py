@@ -1,0 +1,275 @@
+"""One service under control: its state, its judge, and the step from a decision to what the gateways serve."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from penstock.control.probing import Prober
+from penstock.judge.counts import PodCounts, Round, Tick
+from penstock.judge.judge import Judge
+from penstock.judge.verdict import Verdict, Word
+from penstock.kernel.errors import GatewayRefused, GatewaySilent, JournalUnwritable
+from penstock.ports.clock import Clock
+from penstock.ports.gateway import Gateway
+from penstock.ports.journal import Journal
+from penstock.ports.mirror import Mirror
+from penstock.ports.telemetry import ServiceReading
+from penstock.registry.release import Release
+from penstock.rollout.decide import Decision, Observed, decide, held
+from penstock.rollout.entry import Draft, Entry, Kind
+from penstock.rollout.phases import ROUTING_KINDS, Phase
+from penstock.rollout.state import ServiceState, evolve
+from penstock.routing.table import RouteTable
+
+#: Recorded requests per second, so that a withdrawn canary can be tested at once.
+_SAMPLES_HZ = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The drivers one control plane works with."""
+
+    journal: Journal
+    gateway: Gateway
+    mirror: Mirror
+    clock: Clock
+    rng: np.random.Generator
+
+
+class ServiceControl:
+    """Drives one service. Decisions are journalled first, then applied, then read back; never the other way round.
+
+    Attributes:
+        state: what the journal says.
+        verdict: the judge's last word, None when nothing is judged.
+        waiting: what the rollout waits for, one sentence.
+        trouble: what went wrong lately and is being retried, or None.
+        lock: held while a decision is made and applied; commands take it too.
+    """
+
+    def __init__(self, state: ServiceState, ports: Ports, on_entry: Callable[[Entry], None]) -> None:
+        self.state = state
+        self.verdict: Verdict | None = None
+        self.waiting = ""
+        self.trouble: str | None = None
+        self.lock = asyncio.Lock()
+        self.n_requests = 0
+        self.n_anonymous = 0
+        self.n_overridden = 0
+        self.n_on_step = 0
+        self._ports = ports
+        self._on_entry = on_entry
+        self._judge: Judge | None = None
+        self._prober: Prober | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self._entered_s = ports.clock.monotonic_s()
+        self._suspended: str | None = None
+        self._rate_hz = 0.0
+        self._share = 0.0
+        self._read_s = self._entered_s
+        self._prepare()
+
+    def table(self) -> RouteTable:
+        """Return what the gateways should serve now: the state's table, less the canary while nothing can be written."""
+        table = self.state.table()
+        return replace(table, weight=0, overrides=False) if self._suspended and table.canary else table
+
+    async def tick(self, reading: ServiceReading | None, health: Mapping[str, bool]) -> None:
+        """Judge what was counted since the last tick (None: telemetry failed), decide, and make it so."""
+        self._observe(reading)
+        await self._tune_sampling(reading)
+        async with self.lock:
+            if self._suspended and not await self._unsuspend():
+                return
+            decision = decide(self.state, self._seen(health))
+            self.waiting = decision.reason
+            if decision.kind is not None:
+                await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
+            elif self.state.applied_generation != self.state.generation:
+                await self.apply()
+
+    async def commit(self, decision: Decision, *, actor: str) -> Entry:
+        """Journal a decision, then apply it. Raises JournalUnwritable; then the canary has lost its traffic."""
+        assert decision.kind is not None  # noqa: S101 - callers commit decisions, not waits
+        routes = decision.kind in ROUTING_KINDS
+        generation = self.state.generation + 1 if routes else self.state.generation
+        entry = await self._append(decision.kind, actor, decision.reason, generation, decision.facts)
+        if routes:
+            self._enter(decision.kind)
+            await self.apply()
+        return entry
+
+    async def apply(self) -> bool:
+        """Make the gateways serve the state; return whether every live one acknowledged. What failed is retried."""
+        generation = self.state.generation
+        try:
+            await self._ports.gateway.apply(self.table())
+        except (GatewaySilent, GatewayRefused) as error:
+            self.trouble = error.message
+            return False
+        self.trouble = self._suspended
+        self._entered_s = self._ports.clock.monotonic_s()
+        self.n_on_step = 0
+        if self._suspended is None:
+            nodes = [node.id for node in self._ports.gateway.nodes(self.state.service) if node.live]
+            facts = {"applied": generation, "nodes": nodes}
+            reason = f"{len(nodes)} of {len(nodes)} gateways serve generation {generation}"
+            await self._append(Kind.APPLIED, "controller", reason, generation, facts)
+        return True
+
+    async def note_restart(self) -> None:
+        """Write down that a rollout under way is held at 0 % now; the gateways are told afterwards."""
+        state = self.state
+        if state.canary is None or state.phase in (Phase.ROLLING_BACK, Phase.FALLBACK):
+            return
+        if state.phase is Phase.HELD and state.weight_pct == 0:
+            return
+        decision = held(state, "the control plane was restarted and has no evidence yet", weight_pct=0.0, paused=True)
+        await self._append(Kind.HELD, "controller", decision.reason, state.generation + 1, decision.facts)
+        self._enter(Kind.HELD)
+
+    async def hold_at_zero(self, reason: str) -> None:
+        """Take the canary's traffic away and wait for a person (a restart or a stop of this process)."""
+        n_canary = self.verdict.n_canary if self.verdict else 0
+        await self.commit(held(self.state, reason, weight_pct=0.0, paused=True, n_canary=n_canary), actor="controller")
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        await self._stop_probing()
+
+    async def _append(self, kind: Kind, actor: str, reason: str, generation: int, facts: Mapping[str, object]) -> Entry:
+        draft = Draft(self.state.service, kind, actor, reason, generation, facts)
+        try:
+            entry = await self._ports.journal.append(draft, expected_generation=self.state.generation)
+        except JournalUnwritable as error:
+            await self._suspend(error.message)
+            raise
+        self.state = evolve(self.state, entry)
+        self._on_entry(entry)
+        return entry
+
+    async def _suspend(self, why: str) -> None:
+        """What cannot be written down may not be in force: the canary loses its traffic at once."""
+        self._suspended = self.trouble = why
+        if self.state.canary is not None:
+            with contextlib.suppress(GatewaySilent, GatewayRefused):
+                await self._ports.gateway.apply(self.table())
+
+    async def _unsuspend(self) -> bool:
+        """Try to write again; return whether it worked."""
+        why, self._suspended = self._suspended, None
+        try:
+            if self.state.canary is None or self.state.phase is Phase.ROLLING_BACK:
+                return await self.apply()
+            await self.hold_at_zero(f"decisions could not be written: {why}")
+        except JournalUnwritable:
+            return False
+        return True
+
+    def _enter(self, kind: Kind) -> None:
+        """Set up what the new phase needs."""
+        self._entered_s = self._ports.clock.monotonic_s()
+        self.n_on_step = 0
+        self._prepare()
+        if self._judge is None:
+            return
+        if kind in (Kind.WITHDRAWN, Kind.RESTORED):
+            self._judge.restart_alarm()
+        if self.state.phase is Phase.BAKING:
+            self._judge.freeze_baseline()
+        else:
+            self._judge.thaw_baseline()
+
+    def _prepare(self) -> None:
+        """Give a rollout its judge, and a withdrawn one its prober; take them away when it is over."""
+        state = self.state
+        if state.canary is None or state.plan is None:
+            self._judge = None
+        elif self._judge is None or state.phase is Phase.PREFLIGHT:
+            self._judge = Judge(
+                state.plan.limits,
+                n_canary_pods=len(state.canary.endpoints),
+                n_stable_pods=len(state.stable.endpoints),
+                max_duration_s=None,
+            )
+            self.verdict = Verdict(Word.UNDECIDED)
+            self._ports.mirror.allow(state.service, state.plan.repeatable)
+        self._switch_probing()
+
+    def _switch_probing(self) -> None:
+        if self.state.phase is Phase.WITHDRAWN and self._probing is None and self.state.canary is not None:
+            ports = self._ports
+            self._prober = Prober(
+                ports.mirror, ports.clock, ports.rng, canary=self.state.canary, stable=self.state.stable
+            )
+            self._probing = asyncio.get_running_loop().create_task(self._prober.run(self._on_probe, self._on_round))
+        elif self.state.phase is not Phase.WITHDRAWN and self._probing is not None:
+            self._probing.cancel()
+            self._probing = None
+
+    async def _stop_probing(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probing
+            self._probing = None
+
+    def _on_probe(self, tick: Tick) -> None:
+        if self._judge is not None:
+            self.verdict = self._judge.observe(tick)
+
+    def _on_round(self, outcome: Round) -> None:
+        if self._judge is not None:
+            self._judge.observe_round(outcome)
+
+    def _observe(self, reading: ServiceReading | None) -> None:
+        at_s = self._ports.clock.monotonic_s()
+        if reading is not None:
+            self.n_requests += reading.n_requests
+            self.n_anonymous += reading.n_anonymous
+            self.n_overridden += reading.n_overridden
+        if self._judge is None:
+            return
+        if reading is None:
+            self.verdict = self._judge.blind(at_s)
+            return
+        canary = _of(self.state.canary, reading)
+        self.n_on_step += sum(counts.n for counts in canary)
+        self.verdict = self._judge.observe(Tick(at_s, canary, _of(self.state.stable, reading)))
+
+    async def _tune_sampling(self, reading: ServiceReading | None) -> None:
+        """Keep the recorder at a few requests per second whatever the traffic; nothing is recorded when idle."""
+        now_s = self._ports.clock.monotonic_s()
+        elapsed_s, self._read_s = now_s - self._read_s, now_s
+        if reading is not None and elapsed_s > 0:
+            weight = min(elapsed_s / 2.0, 1.0)
+            self._rate_hz += weight * (reading.n_requests / elapsed_s - self._rate_hz)
+        wanted = min(1.0, _SAMPLES_HZ / max(self._rate_hz, _SAMPLES_HZ)) if self.state.canary else 0.0
+        if not self._share / 2 <= wanted <= self._share * 2:
+            self._share = wanted
+            with contextlib.suppress(GatewaySilent):  # sampling is a courtesy; the next change of rate tries again
+                await self._ports.gateway.sample(self.state.service, wanted)
+
+    def _seen(self, health: Mapping[str, bool]) -> Observed:
+        state = self.state
+        return Observed(
+            verdict=self.verdict or Verdict(Word.UNDECIDED),
+            in_phase_s=self._ports.clock.monotonic_s() - self._entered_s,
+            n_on_step=self.n_on_step,
+            applied=state.applied_generation == state.generation,
+            stable_healthy=any(health.get(e.address, True) for e in state.stable.endpoints),
+            canary_healthy=state.canary is not None
+            and any(health.get(e.address, False) for e in state.canary.endpoints),
+            probed=self._prober is not None and self._prober.n_answered > 0,
+        )
+
+
+#: Decisions that follow from a verdict; the others are the controller's own.
+_JUDGED = frozenset({Kind.WITHDRAWN, Kind.RESTORED, Kind.ROLLING_BACK})
+
+
+def _of(release: Release | None, reading: ServiceReading) -> tuple[PodCounts, ...]:
+    return tuple(c for c in reading.counts if release is not None and c.release == release.number)

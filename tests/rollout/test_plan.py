@@ -1,0 +1,62 @@
+"""Plans as people write them."""
+
+import pytest
+
+from penstock.kernel.errors import InvalidPlan
+from penstock.rollout.plan import OnFailure, Plan, Step, plan_from, seconds_of
+
+
+def test_a_plan_has_the_documented_defaults() -> None:
+    plan = plan_from({})
+    assert plan.steps == tuple(Step(w, 30.0) for w in (5, 10, 20, 40, 75, 100))
+    assert (plan.min_requests, plan.on_failure, plan.longest_stall_s) == (50, OnFailure.ROLLBACK, 60.0)
+
+
+def test_steps_are_written_in_three_ways() -> None:
+    assert plan_from({"steps": "10,50 %,100"}) == plan_from({"steps": [10, 50, 100]})
+    mixed = plan_from({"steps": [{"weight": 10, "dwell": "1h"}, 100], "dwell": "2m", "bake": "1d"})
+    assert mixed.steps == (Step(10, 3600.0), Step(100, 86_400.0))
+
+
+def test_a_plan_survives_the_journal() -> None:
+    plan = plan_from(
+        {
+            "steps": [{"weight": 1.5, "dwell": 7}, 100],
+            "on_failure": "hold",
+            "limits": {"errors_pct": 0.5, "p95_ms": 800},
+        }
+    )
+    assert plan_from(plan.as_json()) == plan
+    assert plan_from(Plan.ramp((10, 100), 3.0, bake_s=9.0).as_json()) == Plan.ramp((10, 100), 3.0, bake_s=9.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ({"stpes": "10,100"}, "did you mean 'steps'"),
+        ({"limits": {"p95": 800}}, "did you mean 'p95_ms'"),
+        ({"limits": 3}, "limits must be a mapping"),
+        ({"steps": "10,50"}, "last step must be 100"),
+        ({"steps": ""}, "is not a number"),
+        ({"steps": "50,20,100"}, "must grow"),
+        ({"steps": "10,10,100"}, "must grow"),
+        ({"steps": "0,100"}, "above 0"),
+        ({"steps": "10,120,100"}, "at most 100"),
+        ({"steps": "ten,100"}, "'ten' is not a number"),
+        ({"steps": [{"dwell": "5s"}]}, "has no weight"),
+        ({"steps": [{"weight": 100, "dwel": "5s"}]}, "did you mean 'dwell'"),
+        ({"dwell": "soon"}, "dwell 'soon' is not a time"),
+        ({"dwell": -1}, "cannot be negative"),
+        ({"on_failure": "explode"}, "rollback or hold"),
+        ({"false_rollback_pct": 0}, "alpha"),
+        ({"longest_stall": "0s"}, "longest_stall"),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(written: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidPlan, match=sentence):
+        plan_from(written)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("250ms", 0.25), ("30s", 30), ("10m", 600), ("2 h", 7200), (4, 4)])
+def test_times(written: object, seconds: float) -> None:
+    assert seconds_of(written, "dwell") == seconds

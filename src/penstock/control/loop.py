@@ -40,15 +40,19 @@ class ControlLoop:
         self._tasks: list[asyncio.Task[None]] = []
         self.stopped: asyncio.Event = asyncio.Event()
 
-    async def start(self) -> None:
-        """Restore every service from the journal (we are its writer), hold what was under way, and begin to tick."""
+    async def start(self, *, ticking: bool = True) -> None:
+        """Restore every service from the journal (we are its writer), hold what was under way, and begin to tick.
+
+        Without `ticking`, time stands still until somebody calls `tick`: simulations and tests do.
+        """
         for state in fold(await self.ports.journal.read()).values():
             await self.add(state).note_restart()
         await self.ports.gateway.start(tuple(control.table() for control in self.services.values()))
         for control in self.services.values():
             async with control.lock:
                 await control.apply()
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._renew())]
+        if ticking:
+            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._renew())]
 
     async def stop(self) -> None:
         """Take every canary's traffic away, acknowledged, and stop deciding. Gateways serve stable on."""

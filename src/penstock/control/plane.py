@@ -123,8 +123,8 @@ class ControlPlane:
         async with self._rolling(service, "promoted") as control:
             state = control.state
             if stage_of(state) is Phase.BAKING and state.phase is Phase.BAKING:
-                n_canary = control.verdict.n_canary if control.verdict else 0
-                decision = Decision(Kind.PROMOTED, reason or f"by {actor}", {"n_canary_requests": n_canary})
+                facts = {"n_canary_requests": control.verdict.n_canary}
+                decision = Decision(Kind.PROMOTED, reason or f"by {actor}", facts)
             else:
                 decision = next_step(state, reason or f"by {actor}", full=full)
             await control.commit(decision, actor=actor)

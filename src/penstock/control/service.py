@@ -44,7 +44,7 @@ class ServiceControl:
 
     Attributes:
         state: what the journal says.
-        verdict: the judge's last word, None when nothing is judged.
+        verdict: the judge's last word; only of use while there is a canary.
         waiting: what the rollout waits for, one sentence.
         trouble: what went wrong lately and is being retried, or None.
         lock: held while a decision is made and applied; commands take it too.
@@ -52,7 +52,7 @@ class ServiceControl:
 
     def __init__(self, state: ServiceState, ports: Ports, on_entry: Callable[[Entry], None]) -> None:
         self.state = state
-        self.verdict: Verdict | None = None
+        self.verdict = Verdict(Word.UNDECIDED)
         self.waiting = ""
         self.trouble: str | None = None
         self.lock = asyncio.Lock()
@@ -133,8 +133,8 @@ class ServiceControl:
 
     async def hold_at_zero(self, reason: str) -> None:
         """Take the canary's traffic away and wait for a person (a restart or a stop of this process)."""
-        n_canary = self.verdict.n_canary if self.verdict else 0
-        await self.commit(held(self.state, reason, weight_pct=0.0, paused=True, n_canary=n_canary), actor="controller")
+        decision = held(self.state, reason, weight_pct=0.0, paused=True, n_canary=self.verdict.n_canary)
+        await self.commit(decision, actor="controller")
 
     async def close(self) -> None:
         """End what runs in the background."""
@@ -256,7 +256,7 @@ class ServiceControl:
     def _seen(self, health: Mapping[str, bool]) -> Observed:
         state = self.state
         return Observed(
-            verdict=self.verdict or Verdict(Word.UNDECIDED),
+            verdict=self.verdict,
             in_phase_s=self._ports.clock.monotonic_s() - self._entered_s,
             n_on_step=self.n_on_step,
             applied=state.applied_generation == state.generation,

@@ -26,7 +26,7 @@ def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> dict[st
         "stable": release_view(state.stable),
         "canary": release_view(state.canary) if state.canary else None,
         "weight_pct": state.weight_pct,
-        "verdict": control.verdict.word.value if control.verdict and state.canary else None,
+        "verdict": control.verdict.word.value if state.canary else None,
         "nodes": [{"id": n.id, "generation": n.generation, "live": n.live} for n in nodes],
         "rollout": state.rollout,
         "step": state.step,
@@ -35,7 +35,7 @@ def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> dict[st
         "waiting_for": control.waiting,
         "trouble": control.trouble,
         "warnings": list(_warnings(control)),
-        "evidence": control.verdict.as_json() if control.verdict and state.canary else None,
+        "evidence": control.verdict.as_json() if state.canary else None,
         "n_requests": control.n_requests,
         "n_overridden": control.n_overridden,
         "outcome": outcome_of(state),
@@ -82,7 +82,7 @@ def explanation_of(control: ServiceControl, entries: list[Entry]) -> dict[str, A
     """Return why the service is where it is, with the numbers the last judgement rested on."""
     state = control.state
     judged = next((e for e in reversed(entries) if "verdict" in e.facts), None)
-    live = control.verdict.as_json() if control.verdict and state.canary else None
+    live = control.verdict.as_json() if state.canary else None
     verdict = live or (judged.facts["verdict"] if judged else None)
     decision = next((e for e in reversed(entries) if e.kind is not Kind.APPLIED), None)
     return {

@@ -201,7 +201,8 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         return held(state, why, weight_pct=0.0, paused=True, n_canary=seen.verdict.n_canary)
     needed_s = quiet_needed_s(state)
     quiet_s = min(seen.verdict.quiet_s, seen.in_phase_s)
-    if not seen.canary_healthy or seen.verdict.gross_s > 0 or quiet_s < needed_s:
+    suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= _SUSPICIOUS
+    if not seen.canary_healthy or suspicious or quiet_s < needed_s:
         return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
     back_to = state.withdrawn_from or Phase.STEPPING
     facts: dict[str, Any] = {"phase": back_to.value, "step": state.step, "weight_pct": state.step_weight_pct}

@@ -10,6 +10,8 @@ PenstockError
 │   ├── DuplicateEndpoint
 │   └── StatePathTooLong
 ├── NotFoundError            it is meant, but it is not there
+│   ├── ExampleMissing
+│   ├── ExtraMissing
 │   ├── UnknownService
 │   ├── UnknownRelease
 │   └── NoRollout
@@ -32,10 +34,12 @@ PenstockError
 │   ├── EndpointUnreachable
 │   └── TelemetryUnavailable
 └── BrokenError              a part of ours, or of the machine, failed
+    ├── DemoFailed
     ├── GatewayFailed
     ├── GatewayRefused
     ├── GatewaySilent
     ├── JournalDamaged
+    ├── JournalTooNew
     └── JournalUnwritable
 
 The first paragraph of a class docstring is the message (its facts are filled in), the paragraph after `Remedy:` is what
@@ -141,6 +145,24 @@ class NotFoundError(PenstockError):
     """
 
     code = "not-found"
+
+
+class ExampleMissing(NotFoundError):
+    """The speech example is not where it should be: {places}.
+
+    Remedy: run the demo from a checkout, or install Penstock again with: pip install --force-reinstall 'penstock[espeak,report]'
+    """
+
+    code = "example-missing"
+
+
+class ExtraMissing(NotFoundError):
+    """{what} needs {package}, which is not installed.
+
+    Remedy: install it with: pip install 'penstock[{extra}]'
+    """
+
+    code = "extra-missing"
 
 
 class UnknownService(NotFoundError):
@@ -341,6 +363,15 @@ class BrokenError(PenstockError):
     code = "broken"
 
 
+class DemoFailed(BrokenError):
+    """The demo did not go as it must: {why}.
+
+    Remedy: stop other heavy programs and run it again; a machine that is too busy is the usual cause.
+    """
+
+    code = "demo-failed"
+
+
 class GatewayFailed(BrokenError):
     """The gateway could not be started: {why}.
 
@@ -375,6 +406,15 @@ class JournalDamaged(BrokenError):
     """
 
     code = "journal-damaged"
+
+
+class JournalTooNew(BrokenError):
+    """The journal {path} was written by a newer Penstock (layout {found}; this one knows {known}).
+
+    Remedy: install that version again, or choose another folder with --state.
+    """
+
+    code = "journal-too-new"
 
 
 class JournalUnwritable(BrokenError):

@@ -1,0 +1,1 @@
+"""Drivers that keep the journal. The laws are in ports/journal.py; how entries are chained, in rollout/chain.py."""

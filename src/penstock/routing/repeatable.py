@@ -5,6 +5,7 @@ A pattern is `METHOD /path`; a trailing `*` matches any rest, a query never coun
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from penstock.kernel.errors import UsageError
 
@@ -44,8 +45,14 @@ def as_regex(patterns: Iterable[str]) -> str | None:
 
 def is_repeatable(patterns: Iterable[str], method: str, path: str) -> bool:
     """Whether a request may be sent twice; `path` may carry a query."""
+    compiled = _compiled(tuple(patterns))
+    return compiled is not None and compiled.fullmatch(f"{method} {path}") is not None
+
+
+@lru_cache(maxsize=128)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     regex = as_regex(patterns)
-    return regex is not None and re.fullmatch(regex, f"{method} {path}", re.DOTALL) is not None
+    return re.compile(regex, re.DOTALL) if regex else None
 
 
 def _alternative(pattern: str) -> str:
@@ -59,3 +66,18 @@ def _alternative(pattern: str) -> str:
 def _escaped(path: str) -> str:
     # Only what both RE2 and Python call special; `re.escape` also escapes what needs none.
     return re.sub(r"([.+()\[\]{}|^$\\])", r"\\\1", path)
+
+
+def paths_by_methods(patterns: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (methods, paths) expressions that together match what `as_regex` matches, one per set of paths.
+
+    A gateway matches method and path apart; methods that share their paths share a pair.
+    """
+    paths: dict[str, list[str]] = {}
+    for pattern in patterns:
+        method, _, path = _alternative(pattern).partition(" ")
+        paths.setdefault(method, []).append(path)
+    methods: dict[str, list[str]] = {}
+    for method, alternatives in paths.items():
+        methods.setdefault("|".join(alternatives), []).append(method)
+    return [("|".join(names), regex) for regex, names in methods.items()]

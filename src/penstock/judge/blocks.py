@@ -1,0 +1,181 @@
+"""Pod blocks: one datum per pod and block, since a stall makes all requests of a pod bad at once.
+
+Requests of a stalled pod are not independent: tested one by one, equal versions are condemned in nearly every release
+that meets a stall. A pod counts here once per block, by its bad answers capped at what stable is known for, and rarefied
+to the same number of requests for every pod. Source: JUDGE.md 4, 10.1.1, 10.2b, 10.6.
+"""
+
+import math
+
+from penstock.judge.betting import BettingProcess, Null, Outcomes, Prior
+
+#: Endpoint name of answers that no endpoint gave (see PodCounts). They are nobody's block unless the arm has no other.
+NO_POD = "-"
+
+#: The cap as a multiple of the bad answers that stable would give. Source: JUDGE.md 10.1.8 (2x has no power at high rates).
+_CAP_RATIO = 4.0
+
+#: No pod counts for more requests than this in a block: the work grows with the cap, and at 2000 a share of 1 % against
+#: .2 % already fills it. Source: 4 * .002 * 2000 + 1 = 17 < 20.
+_MOST_REQUESTS = 2000
+
+#: A block is extended up to this many times its length until every canary pod has a request. Source: JUDGE.md 10.6.
+_MAX_EXTENSION = 4.0
+
+#: Pseudo-counts and decay of stable's capped mean. Source: JUDGE.md 10.6.
+_PSEUDO_PODS = 5.0
+_DECAY = 0.99
+
+
+def rarefied(n_total: int, n_bad: int, n: int, cap: int) -> float:
+    """Return E[min(H, cap)] / cap, in 0..1: the capped bad answers among `n` of a pod's `n_total`, in expectation.
+
+    H is hypergeometric, i.e. `n` answers drawn without replacement, `n_bad` of `n_total` being bad. Taking the
+    expectation instead of drawing keeps the judge deterministic. Source: JUDGE.md 10.1.1.
+    """
+    if n_total <= n:
+        return min(n_bad, cap) / cap
+    if n_bad <= cap or n <= cap:
+        return n * n_bad / n_total / cap
+    log_draws = _log_choose(n_total, n)
+    missing = 0.0
+    for k in range(max(0, n - (n_total - n_bad)), min(cap, n)):
+        log_ways = _log_choose(n_bad, k) + _log_choose(n_total - n_bad, n - k)
+        missing += (cap - k) * math.exp(log_ways - log_draws)
+    return min(1.0, max(0.0, 1.0 - missing / cap))
+
+
+def capped_binomial(n: int, ratio: float, cap: int) -> float:
+    """Return E[min(Binomial(n, ratio), cap)] / cap, in 0..1.
+
+    Concave in `ratio` and 0 at 0, hence f(rho p + d) <= rho f(p) + f(d) for rho >= 1: limits on shares of requests carry
+    over to capped counts. Source: concavity of the truncated mean; JUDGE.md 10.6 tests on this scale.
+    """
+    if ratio <= 0.0:
+        return 0.0
+    if ratio >= 1.0:
+        return min(n, cap) / cap
+    log_odds = math.log(ratio) - math.log1p(-ratio)
+    log_none = n * math.log1p(-ratio)
+    chances = [math.exp(_log_choose(n, k) + k * log_odds + log_none) for k in range(min(cap, n + 1))]
+    return min(1.0, max(0.0, 1.0 - sum((cap - k) * chance for k, chance in enumerate(chances)) / cap))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+class BlockEvidence:
+    """One metric's evidence from pod blocks.
+
+    Users' requests and probes are kept apart in a block, as they may differ in kind; the one that compares more requests
+    per pod is judged, so that a stall is never counted twice.
+    """
+
+    def __init__(self, *, prior_mean: float, length_s: float, n_canary_pods: int, n_starts: int | None) -> None:
+        self._length_s = length_s
+        self._n_canary_pods = n_canary_pods
+        self._process = BettingProcess(Prior(prior_mean, _PSEUDO_PODS, _DECAY), n_starts=n_starts)
+        self._frozen_ratio: float | None = None
+        self._n_last = 0
+        self._opened_at_s = 0.0
+        self._base_ratio: float | None = None
+        #: (probes, canary) -> pod -> (answers, bad answers) in the open block.
+        self._pods: dict[tuple[bool, bool], dict[str, tuple[int, int]]] = {}
+
+    @property
+    def evidence(self) -> float:
+        """The e-value, >= 0."""
+        return self._process.evidence
+
+    def add(self, *, canary: bool, pod: str, n: int, bad: int, probes: bool) -> None:
+        """Count `n` answers of a pod, `bad` of them bad, towards the open block."""
+        if n > 0:
+            pods = self._pods.setdefault((probes, canary), {})
+            n_before, bad_before = pods.get(pod, (0, 0))
+            pods[pod] = (n_before + n, bad_before + bad)
+
+    def freeze(self, at_s: float, ratio: float) -> None:
+        """From here on tolerate `ratio` times what stable used to be; the open block is dropped."""
+        self._frozen_ratio = ratio
+        self._open(at_s)
+
+    def thaw(self, at_s: float) -> None:
+        """Compare with stable again; the open block is dropped."""
+        self._frozen_ratio = None
+        self._open(at_s)
+
+    def close_due(self, at_s: float, null: Null, base_ratio: float) -> None:
+        """Judge the open block if it is over.
+
+        Args:
+            at_s: now, seconds, never falling.
+            null: what is tolerated, as a share of requests (not of capped counts).
+            base_ratio: share of bad answers that stable is known for, 0..1.
+        """
+        if not self._has_canary():
+            self._open(at_s)  # stable's answers before the canary's first are not concurrent with anything
+            return
+        if self._base_ratio is None:
+            self._base_ratio = base_ratio
+        age_s = at_s - self._opened_at_s
+        if age_s < self._length_s or (age_s < _MAX_EXTENSION * self._length_s and not self._every_canary_pod()):
+            return
+        self._judge(at_s, null, self._base_ratio)
+        self._open(at_s)
+
+    def _open(self, at_s: float) -> None:
+        self._opened_at_s = at_s
+        self._base_ratio = None
+        self._pods = {}
+
+    def _has_canary(self) -> bool:
+        return (False, True) in self._pods or (True, True) in self._pods
+
+    def _every_canary_pod(self) -> bool:
+        seen = {pod for probes in (False, True) for pod in self._pods.get((probes, True), ())}
+        return len(seen - {NO_POD}) >= self._n_canary_pods
+
+    def _judge(self, at_s: float, null: Null, base_ratio: float) -> None:
+        needs_stable = null.rho0 > 0.0
+        n, canary, stable = max(
+            (self._arms(probes, needs_stable) for probes in (False, True)), key=lambda arms: arms[0]
+        )
+        if n == 0:
+            return
+        if self._frozen_ratio is not None and self._n_last:
+            n = min(n, self._n_last)  # stable's capped mean was learnt at about this many requests
+        cap = math.ceil(_CAP_RATIO * base_ratio * n) + 1
+        self._process.observe(
+            at_s, _data(canary, n, cap), _data(stable, n, cap) if needs_stable else (), self._capped(null, n, cap)
+        )
+        if needs_stable:
+            self._n_last = n
+
+    def _arms(self, probes: bool, needs_stable: bool) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the requests per pod that all pods reach, and (n, bad) per pod of either arm; 0 where an arm is silent."""
+        canary = _told_apart(self._pods.get((probes, True), {}))
+        stable = _told_apart(self._pods.get((probes, False), {})) if needs_stable else []
+        if not canary or (needs_stable and not stable):
+            return 0, [], []
+        return min(_MOST_REQUESTS, *(n for n, _ in canary + stable)), canary, stable
+
+    def _capped(self, null: Null, n: int, cap: int) -> Null:
+        """Carry the limit over from shares of requests to capped counts.
+
+        Against a frozen baseline, stable's own capped mean stays a floor for the limit: its stalls are in there.
+        """
+        delta = capped_binomial(n, null.delta, cap)
+        if self._frozen_ratio is not None:
+            delta = max(delta, self._frozen_ratio * self._process.baseline)
+        return Null(null.rho0, delta)
+
+
+def _told_apart(pods: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the pods' counts in the order of their names, so that the order of a tick's entries changes no digit."""
+    named = [pods[pod] for pod in sorted(pods) if pod != NO_POD]
+    return named or list(pods.values())
+
+
+def _data(pods: list[tuple[int, int]], n: int, cap: int) -> Outcomes:
+    return [(rarefied(n_total, n_bad, n, cap), 1.0) for n_total, n_bad in pods]

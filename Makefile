@@ -1,6 +1,8 @@
 # `make demo` and `make test` are all a newcomer needs; each works from a clean clone.
 PYTHON ?= python3
 BIN := .venv/bin
+# Several servers and the tests share the cores; numpy must not take them all for one matrix.
+export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo test check format bench lock clean
 

@@ -1,6 +1,8 @@
 """The composition root: the only place that names concrete drivers."""
 
+import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
 from penstock.control.service import Ports
 from penstock.gateways.envoy.driver import EnvoyGateway
+from penstock.kernel.errors import AlreadyRunning
 from penstock.mirror.http import HttpMirror
 from penstock.routing.table import Identity
 from penstock.stores.sql import SqlJournal
@@ -69,6 +72,7 @@ async def composed(options: UpOptions) -> AsyncIterator[Composition]:
     await journal.acquire(f"process {os.getpid()}")
     mirror = HttpMirror(options.state_dir)
     gateway = EnvoyGateway(options.state_dir, lease_s=options.lease_s, clock=clock)
+    telemetry: EnvoyTelemetry | None = None
     try:
         await mirror.start()
         ports = Ports(journal, gateway, mirror, clock, np.random.default_rng())
@@ -83,4 +87,39 @@ async def composed(options: UpOptions) -> AsyncIterator[Composition]:
     finally:
         await gateway.close()
         await mirror.close()
+        if telemetry is not None:
+            await telemetry.close()
         await journal.close()
+
+
+async def take_down(state_dir: Path) -> bool:
+    """End the control plane and the Envoy of this folder, by their pids; return whether there was one of them."""
+    clock = SystemClock()
+    was_running = False
+    journal = SqlJournal(state_dir / "journal.db", clock)
+    try:
+        await journal.acquire(f"process {os.getpid()}")
+    except AlreadyRunning as running:
+        was_running = True
+        await _end(int(str(running.facts["pid"])))
+    await journal.close()
+    gateway = EnvoyGateway(state_dir, lease_s=1.0, clock=clock)
+    was_running = await gateway.stop_envoy() or was_running
+    await gateway.close()
+    return was_running
+
+
+async def _end(pid: int) -> None:
+    """Ask a process to end, and wait until it has: it takes its canaries to 0 % first."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(handle, ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(handle)
+    finally:
+        os.close(handle)

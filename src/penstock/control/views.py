@@ -84,7 +84,7 @@ def explanation_of(control: ServiceControl, entries: list[Entry]) -> dict[str, A
     judged = next((e for e in reversed(entries) if "verdict" in e.facts), None)
     live = control.verdict.as_json() if state.canary else None
     verdict = live or (judged.facts["verdict"] if judged else None)
-    decision = next((e for e in reversed(entries) if e.kind is not Kind.APPLIED), None)
+    decision = next((e for e in reversed(entries) if e.kind not in _CONSEQUENCES), None)
     return {
         "service": state.service,
         "phase": state.phase.value,
@@ -96,6 +96,10 @@ def explanation_of(control: ServiceControl, entries: list[Entry]) -> dict[str, A
         "assumptions": _assumptions(state),
         "rollback_budget_pct": state.plan.limits.alpha * 100 if state.plan else None,
     }
+
+
+#: These follow from a decision and explain nothing.
+_CONSEQUENCES = frozenset({Kind.APPLIED, Kind.ROLLED_BACK, Kind.ABORTED})
 
 
 def _assumptions(state: ServiceState) -> list[str]:

@@ -104,9 +104,9 @@ class EnvoyGateway:
         await self._ads.close()
         await self._admin.close()
 
-    async def stop_envoy(self) -> None:
-        """Drain Envoy and end it."""
-        await self._supervisor.stop()
+    async def stop_envoy(self) -> bool:
+        """Drain Envoy and end it; return whether one ran."""
+        return await self._supervisor.stop()
 
     async def apply(self, table: RouteTable) -> None:
         """Program every node, in an order in which no request ever meets what is not there yet."""

@@ -62,12 +62,12 @@ class Supervisor:
                 await self._watching
             self._watching = None
 
-    async def stop(self) -> None:
-        """Drain and end Envoy, by its pid."""
+    async def stop(self) -> bool:
+        """Drain and end Envoy, by its pid; return whether one ran."""
         await self.release()
         pid = self.pid or self._recorded_pid()
         if pid is None:
-            return
+            return False
         await self._admin.drain()
         await asyncio.sleep(_DRAIN_S)  # a drain has no end of its own to wait for
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -77,6 +77,7 @@ class Supervisor:
                 break
         self.pid = None
         self._pid_file.unlink(missing_ok=True)
+        return True
 
     async def _spawn(self) -> None:
         self._config.write_text(json.dumps(bootstrap(self._run_dir, self._node_id)), encoding="utf-8")

@@ -1,0 +1,184 @@
+"""`penstock up`: the control plane and its API in one process, until a signal."""
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from penstock.api.app import create_app
+from penstock.bootstrap import Composition, UpOptions, composed, take_down
+from penstock.control.plane import ControlPlane
+from penstock.kernel.errors import AddressNotLocal, InvalidAddress, PortTaken, UsageError
+from penstock.routing.table import Identity
+
+_FIRST_LISTEN_PORT, _LAST_LISTEN_PORT = 8500, 8599
+_LAST_PORT = 65_535
+
+
+def serve(options: UpOptions, say: Callable[[str], None]) -> None:
+    """Adopt, announce, and serve until SIGINT or SIGTERM. Then the canary goes to 0 %, and Envoy serves stable on."""
+    with _bound(options.api) as api:
+        asyncio.run(_serve(options, api, say))
+
+
+def down(state_dir: Path, say: Callable[[str], None]) -> None:
+    """Stop what `penstock up` started in this folder: the control plane, then the gateway."""
+    if state_dir.is_dir() and asyncio.run(take_down(state_dir)):
+        say("control plane and gateway are stopped")
+    else:
+        say(f"nothing runs in {state_dir}")
+
+
+async def _serve(options: UpOptions, api: socket.socket, say: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    running = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        running.add_signal_handler(number, stop.set)
+    async with composed(options) as parts:
+        try:
+            await parts.loop.start()
+            await _adopt(parts.plane, options, say)
+        except BaseException:
+            if not parts.loop.services:
+                await parts.gateway.stop_envoy()  # it serves nothing; a failed `up` leaves nothing behind
+            raise
+        server = _Server(uvicorn.Config(create_app(parts.plane), log_level="warning", timeout_graceful_shutdown=2))
+        serving = asyncio.create_task(server.serve(sockets=[api]))
+        _announce(parts.plane, api, say)
+        await _first(stop.wait(), parts.loop.stopped.wait())
+        await _leave(parts, say)
+        server.should_exit = True
+        await serving
+
+
+async def _leave(parts: Composition, say: Callable[[str], None]) -> None:
+    rolling = [c.state.service for c in parts.loop.services.values() if c.state.canary is not None]
+    await parts.loop.stop()
+    for service in rolling:
+        say(f"{service}: the canary is at 0 %, resume with: penstock up, then penstock resume {service}")
+    say("the gateway serves stable on; stop with: penstock down")
+
+
+async def _first(*waits: object) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _adopt(plane: ControlPlane, options: UpOptions, say: Callable[[str], None]) -> None:
+    known = {status["service"]: status for status in plane.services()}
+    if not known and not options.services:
+        raise UsageError(detail="there is nothing to serve yet; name a running server, e.g. tts=http://127.0.0.1:6006")
+    taken = {str(status["gateway_url"]).removeprefix("http://") for status in known.values()}
+    for place, (service, urls) in enumerate(options.services):
+        listen = _listen(options.listen, place)
+        if service in known:
+            await _keep(plane, known[service], urls, listen, options.identity, say)
+        else:
+            listen = listen or _free_listen(taken)
+            taken.add(listen)
+            await plane.adopt(service, urls, listen=listen, identity=options.identity, actor="local")
+
+
+async def _keep(
+    plane: ControlPlane,
+    status: dict[str, object],
+    urls: tuple[str, ...],
+    listen: str | None,
+    identity: Identity,
+    say: Callable[[str], None],
+) -> None:
+    """A service that the journal knows stays what the journal says, whatever the command line remembers."""
+    service = str(status["service"])
+    stable = status["stable"]
+    assert isinstance(stable, dict)  # noqa: S101 - views.status_of builds it
+    if sorted(urls) != sorted(stable["endpoints"]):
+        say(
+            f"{service}: the journal says that {stable['release']} at {', '.join(stable['endpoints'])} is stable; "
+            f"keeping that instead of {', '.join(urls)}"
+        )
+    if listen is not None and f"http://{listen}" != status["gateway_url"]:
+        await plane.move(service, listen=listen, identity=identity, actor="local")
+
+
+def _announce(plane: ControlPlane, api: socket.socket, say: Callable[[str], None]) -> None:
+    services = plane.services()
+    for status in services:
+        name = f" {status['service']}" if len(services) > 1 else ""
+        say(f"gateway {status['gateway_url']}{name}")
+    host, port = api.getsockname()[:2]
+    say(f"api http://{host}:{port}")
+    for status in services:
+        if status["phase"] != "idle":
+            say(f"{status['service']}: {status['phase']}: {status['reason']}; see penstock status {status['service']}")
+    say("point clients here")
+
+
+def _listen(first: str | None, place: int) -> str | None:
+    """Return the listener of the service at this place: the first one's port, and the ports after it."""
+    if first is None:
+        return None
+    host, port = _address(first)
+    return f"{host}:{port + place if port else _free_port(host)}"
+
+
+def _free_listen(taken: set[str]) -> str:
+    for port in range(_FIRST_LISTEN_PORT, _LAST_LISTEN_PORT + 1):
+        address = f"127.0.0.1:{port}"
+        if address not in taken and _is_free(port):
+            return address
+    return f"127.0.0.1:{_free_port('127.0.0.1')}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _bound(address: str) -> Iterator[socket.socket]:
+    """Bind the API's address before anything else is done. Raises AddressNotLocal, PortTaken, InvalidAddress."""
+    host, port = _address(address)
+    if not ipaddress.ip_address(host).is_loopback:
+        raise AddressNotLocal(address=address)
+    try:
+        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(address=address, option="--api") from None
+        raise InvalidAddress(address=address) from None
+    with bound:
+        yield bound
+
+
+def _address(written: str) -> tuple[str, int]:
+    host, _, port = written.rpartition(":")
+    host = {"localhost": "127.0.0.1"}.get(host, host.strip("[]"))
+    try:
+        ipaddress.ip_address(host)
+        number = int(port)
+    except ValueError:
+        raise InvalidAddress(address=written) from None
+    if not 0 <= number <= _LAST_PORT:
+        raise InvalidAddress(address=written)
+    return host, number

@@ -1,1 +1,1 @@
-"""Drivers that split traffic: one package a proxy. A driver turns route tables into the proxy's words; it decides nothing."""
+"""Gateway drivers: they turn route tables into a proxy's configuration and read back what it serves. They decide nothing."""

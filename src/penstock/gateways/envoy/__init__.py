@@ -1,5 +1,5 @@
-"""The embedded gateway: Envoy from its wheel, programmed over one ADS stream.
+"""Envoy, started and supervised by us, programmed over one aggregated xDS stream on a unix socket.
 
-`clusters`, `routes`, `listeners`, `counting`, `bootstrap` build resources and `stages` orders them: all pure.
-`ads` and `process` talk to Envoy, `admin` reads it back, `driver` is the port.
+`names` and the builders (`clusters`, `routes`, `listeners`, `counting`, `boot`) are pure; `snapshot` knows what each node
+has acknowledged; `ads` speaks the protocol; `admin` and `supervisor` touch the process; `driver` is the port.
 """

@@ -1,77 +1,79 @@
-"""What Envoy counts, per arm, pod and route: cumulative, inside Envoy, so that no request is logged or streamed.
+"""What Envoy counts, inside itself: the contract with `penstock.telemetry.envoy`, which reads it.
 
-The stat names and tags below are the contract with `telemetry.envoy`:
-
-- `penstock.rq`: answers to users; `penstock.ttfb`: their time to the first byte, milliseconds;
-- `penstock.fault`: answers that the server itself marked as bad;
-- `attempt.failed`: attempts on a pod that failed by themselves, also when a retry hid them.
-
-Source: Envoy docs, `envoy.access_loggers.stats` (Envoy 1.40).
+`penstock.rq` one per answer, `penstock.ttfb` time to the first byte, `penstock.fault` answers that the server marked,
+`attempt.failed` failed attempts, also those that a retry then hid from the client. Successful attempts are not logged
+one by one: that would cost on every request.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from penstock.gateways.envoy.names import METADATA
-from penstock.gateways.envoy.wire import Resource, typed
-from penstock.routing.table import FAULT_HEADER, OVERRIDE_HEADER
+from penstock.routing.table import FAULT_HEADER
 
-_ARM = {"name": "arm", "value_format": "%UPSTREAM_CLUSTER%"}
-_ROUTE = {"name": "route", "value_format": "%ROUTE_NAME%"}
-_POD = {"name": "pod", "value_format": f"%UPSTREAM_METADATA({METADATA}:pod)%"}
-_CODE = {"name": "code", "value_format": "%RESPONSE_CODE%"}
-_FLAGS = {"name": "flags", "value_format": "%RESPONSE_FLAGS%"}
-_ATTEMPT = {"name": "att", "value_format": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"}
-
-#: Faults with a counter of their own; a server may invent others, and they must not invent counters.
-KNOWN_FAULTS = ("silence", "pops", "clipping", "truncated", "empty", "wrong-words")
-_FAULT_NAME = (
-    f"response.headers['{FAULT_HEADER}'] in {list(KNOWN_FAULTS)} ? response.headers['{FAULT_HEADER}'] : 'other'"
-)
-_FAULT = {"name": "fault", "value_format": f"%CEL({_FAULT_NAME})%"}
-
-#: What can go wrong between Envoy and a pod. Not DC, a user who left, nor DPE, a user who does not speak HTTP.
-#: Source: Envoy docs, "Response flags".
-_POD_FLAGS = ["UF", "UC", "UT", "LR", "UR", "UPE", "UO", "UMSDR"]
+_TYPE = "type.googleapis.com/envoy."
+_POD = f"%UPSTREAM_METADATA({METADATA}:pod)%"
+_ARM: Mapping[str, str] = {"arm": "%UPSTREAM_CLUSTER%", "pod": _POD}
+_HOW: Mapping[str, str] = {"code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%"}
+_ROUTE: Mapping[str, str] = {"route": "%ROUTE_NAME%"}
+_FAULT = f"response.headers['{FAULT_HEADER}']"
 
 
-def answer_logs() -> list[Resource]:
-    """Return the loggers of answers to users."""
-    # Overridden requests still carry the override's header here, all others lost it (see routes). Local answers and 5xx
-    # have no latency worth keeping, and Envoy writes an error line where the value is missing.
-    judged = {"name": OVERRIDE_HEADER, "present_match": True, "invert_match": True}
-    timed = {"and_filter": {"filters": [{"header_filter": {"header": judged}}, _code("GE", 100), _code("LE", 499)]}}
-    latency = {
-        "stat": {"name": "ttfb", "tags": [_ARM, _POD]},
-        "unit": "Milliseconds",
-        "value_format": "%RESPONSE_DURATION%",
-    }
+def answer_loggers() -> list[dict[str, Any]]:
+    """Return the loggers of answers to clients."""
+    rq = _counter("rq", {**_ARM, **_ROUTE, **_HOW, "att": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"})
+    fault = _counter("fault", {**_ARM, **_ROUTE, "fault": f"%RESP({FAULT_HEADER}):32%"})
+    ttfb = {"stat": _stat("ttfb", _ARM), "unit": "Milliseconds", "value_format": "%RESPONSE_DURATION%"}
+    # Testers' requests are no evidence.
+    timed = _cel("!xds.route_name.startsWith('override')")
+    named = _cel(f"'{FAULT_HEADER}' in response.headers && {_FAULT}.matches('^[a-z-]{{1,32}}$')")
     return [
-        _logger("penstock", counters=[_counter("rq", _ARM, _ROUTE, _POD, _CODE, _FLAGS, _ATTEMPT)]),
-        _logger("penstock", histograms=[latency], only=timed),
-        _logger("penstock", counters=[_counter("fault", _ARM, _POD, _ROUTE, _FAULT)], only=_marked()),
+        _logger("penstock", counters=[rq]),
+        _logger("penstock", histograms=[ttfb], only=timed),
+        _logger("penstock", counters=[fault], only=named),
     ]
 
 
-def attempt_logs() -> list[Resource]:
-    """Return the logger of attempts: only failed ones cost anything."""
-    failed = {"or_filter": {"filters": [_code("GE", 500), {"response_flag_filter": {"flags": _POD_FLAGS}}]}}
-    return [_logger("attempt", counters=[_counter("failed", _ARM, _POD, _CODE, _FLAGS, _ROUTE)], only=failed)]
+def attempt_loggers() -> list[dict[str, Any]]:
+    """Return the logger of failed attempts: a server error, or any flag (reset, refused, broken)."""
+    bad_status = {
+        "status_code_filter": {
+            "comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "penstock.never"}}
+        }
+    }
+    flagged: dict[str, Any] = {"response_flag_filter": {}}
+    failed = _counter("failed", {**_ARM, **_ROUTE, **_HOW})
+    return [_logger("attempt", counters=[failed], only={"or_filter": {"filters": [bad_status, flagged]}})]
 
 
-def _logger(prefix: str, *, only: Resource | None = None, **stats: list[Resource]) -> Resource:
-    config = typed("extensions.access_loggers.stats.v3.Config", stat_prefix=prefix, **stats)
-    logger: Resource = {"name": "envoy.access_loggers.stats", "typed_config": config}
-    return logger | ({"filter": only} if only else {})
+def _logger(
+    prefix: str,
+    *,
+    counters: list[Any] | None = None,
+    histograms: list[Any] | None = None,
+    only: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    config = {
+        "@type": f"{_TYPE}extensions.access_loggers.stats.v3.Config",
+        "stat_prefix": prefix,
+        "counters": counters or [],
+        "histograms": histograms or [],
+    }
+    logger: dict[str, Any] = {"name": "envoy.access_loggers.stats", "typed_config": config}
+    return {**logger, "filter": only} if only else logger
 
 
-def _counter(name: str, *tags: Resource) -> Resource:
-    return {"stat": {"name": name, "tags": list(tags)}, "value_fixed": 1}
+def _counter(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {"stat": _stat(name, tags), "value_fixed": 1}
 
 
-def _code(op: str, status: int) -> Resource:
-    value = {"default_value": status, "runtime_key": "penstock.never_set"}
-    return {"status_code_filter": {"comparison": {"op": op, "value": value}}}
+def _stat(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {"name": name, "tags": [{"name": tag, "value_format": value} for tag, value in tags.items()]}
 
 
-def _marked() -> Resource:
-    expression = f"'{FAULT_HEADER}' in response.headers"
-    config = typed("extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=expression)
+def _cel(expression: str) -> dict[str, Any]:
+    config = {
+        "@type": f"{_TYPE}extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        "expression": expression,
+    }
     return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}

@@ -1,39 +1,33 @@
-"""The names that resources, counters and headers go by. Telemetry and the recorder read some of them."""
+"""Names by which Envoy's resources, runtime keys and counters are found again."""
 
 from penstock.registry.release import Release
-from penstock.routing.table import RouteTable
 
-#: Headers of ours on a request inside Envoy. Clients cannot set them: they are overwritten before routing.
-MINT_HEADER = "x-penstock-mint"
-CALL_HEADER = "x-penstock-call"
-#: Tells the recorder which service a mirrored request was meant for; real requests never carry it.
-SERVICE_HEADER = "x-penstock-service"
-
-#: The one runtime layer that the control plane writes, and that expires without it.
-LEASE = "lease"
+#: Runtime keys of live weights are `penstock.<cluster>`; of overrides and sampling as below.
+WEIGHTS = "penstock"
+#: The one runtime layer that the control plane leases.
+LEASE_LAYER = "lease"
+#: Where mirrored requests go.
 RECORDER = "penstock-recorder"
-#: Where an endpoint keeps what answers and counters say about it.
+RECORDER_SOCKET = "recorder.sock"
+SERVICE_HEADER = "x-penstock-service"
+#: Written by the listener before routing, so that the first request already follows the cookie it is given.
+MINT_HEADER = "x-penstock-mint"
+#: Metadata of every endpoint: its pod and its release.
 METADATA = "penstock"
 
 
-def cluster_of(release: Release) -> str:
-    """Counters carry this name as their arm."""
+def cluster_name(release: Release) -> str:
+    """Return `<service>/<number>`: one cluster per release, so that counters of successive releases never mix."""
     return f"{release.service}/{release.number}"
 
 
-def weights_key(table: RouteTable) -> str:
-    """Weights of one pair of releases: no other pair can read them, so that a sum of 0 cannot arise in between."""
-    return f"weights.{_pair(table)}"
+def weight_key(release: Release) -> str:
+    return f"{WEIGHTS}.{cluster_name(release)}"
 
 
-def override_key(table: RouteTable) -> str:
-    return f"override.{_pair(table)}"
+def override_key(release: Release) -> str:
+    return f"override.{cluster_name(release)}"
 
 
 def mirror_key(service: str) -> str:
     return f"mirror.{service}"
-
-
-def _pair(table: RouteTable) -> str:
-    canary = table.canary.number if table.canary else 0
-    return f"{table.service}.{table.stable.number}-{canary}"

@@ -1,192 +1,165 @@
-"""From a route table to routes and to the runtime values that hold the canary's share. Pure.
+"""Routes: overrides first, then the sticky split by header, cookie or minted cookie."""
 
-One route per way of knowing the user, in this order: overrides, header, cookie, stranger; each first for requests that may
-be repeated (with more retries), then for the rest. The split itself is the table's: weights of a constant total, canary
-first, chosen by `xxHash64(salt + user) % total`, as `routing.bucket` predicts it.
-Source: measured on Envoy 1.40, tests/gateways/test_prediction.py; Envoy docs, `WeightedCluster.use_hash_policy`.
-"""
-
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from penstock.gateways.envoy.names import (
-    CALL_HEADER,
     METADATA,
     MINT_HEADER,
     RECORDER,
     SERVICE_HEADER,
-    cluster_of,
+    WEIGHTS,
+    cluster_name,
     mirror_key,
     override_key,
-    weights_key,
 )
-from penstock.gateways.envoy.wire import Resource, typed
 from penstock.registry.release import Release
 from penstock.routing.bucket import TOTAL
-from penstock.routing.repeatable import as_regex
-from penstock.routing.table import OVERRIDE_COOKIE, OVERRIDE_HEADER, RELEASE_HEADER, ArmName, RouteTable
+from penstock.routing.repeatable import paths_by_methods
+from penstock.routing.table import OVERRIDE_COOKIE, OVERRIDE_HEADER, RELEASE_HEADER, RouteTable
 
-_YEAR_S = 365 * 24 * 3600
-_OURS = [MINT_HEADER, CALL_HEADER]
-#: Nothing of the request has reached a server yet: always safe.
-_SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
-#: The server may have begun to work on it: only where repeating does no harm.
-_REPEATS = f"{_SAFE_RETRIES},reset,retriable-status-codes"
-
-
-def built_routes(table: RouteTable) -> dict[str, Resource]:
-    host = {
-        "name": table.service,
-        "domains": ["*"],
-        "routes": list(_routes(table)),
-        # The endpoint knows whose it is, so that the name is right after a failover too.
-        "response_headers_to_add": [_overwrite(RELEASE_HEADER, f"%UPSTREAM_METADATA({METADATA}:release)%")],
-    }
-    return {table.service: {"name": table.service, "virtual_hosts": [host], "validate_clusters": True}}
+_TYPE = "type.googleapis.com/envoy."
+#: A failed attempt goes to another pod, then to the other arm. Source: measured, ENVOY section 6.
+_AGAIN_ALWAYS = "connect-failure,refused-stream,reset-before-request"
+_AGAIN_IF_REPEATABLE = f"{_AGAIN_ALWAYS},reset,retriable-status-codes"
+_COOKIE_AGE_S = 31_536_000
 
 
-def built_runtime(table: RouteTable) -> dict[str, Any]:
-    """Return what is held on the lease: without it the routes' own weights are in force, 0 for the canary."""
-    if table.canary is None:
-        return {}
-    weights = weights_key(table)
+def route_name(service: str) -> str:
+    return service
+
+
+def routes(table: RouteTable) -> dict[str, Any]:
+    """Return the route configuration of a service. Counters tell the routes apart by name."""
     return {
-        f"{weights}.{cluster_of(table.canary)}": table.weight,
-        f"{weights}.{cluster_of(table.stable)}": TOTAL - table.weight,
-        override_key(table): 100 if table.overrides else 0,
+        "name": route_name(table.service),
+        "validate_clusters": True,
+        "virtual_hosts": [{"name": table.service, "domains": ["*"], "routes": list(_routes(table))}],
     }
 
 
-def mirror_share(share: float) -> Resource:
-    """Return a share (0..1) as a runtime value, in steps of 1/10,000; what is not zero never becomes zero."""
-    numerator = round(min(max(share, 0.0), 1.0) * TOTAL)
-    return {"numerator": max(numerator, 1) if share > 0 else 0, "denominator": "TEN_THOUSAND"}
-
-
-def _routes(table: RouteTable) -> Iterator[Resource]:
-    repeatable = as_regex(table.repeatable)
-    for route in _ways(table):
-        if repeatable is not None:
-            yield _with_retries(route, _REPEATS, [_matches(CALL_HEADER, repeatable)])
-        yield _with_retries(route, _SAFE_RETRIES, [])
-
-
-def _ways(table: RouteTable) -> Iterator[Resource]:
-    identity, header, cookie = table.identity, table.identity.header, table.identity.cookie_pattern
-    whole = "^(.*)$"
-    yield _override(table, "override-stable", table.stable, _equals(OVERRIDE_HEADER, ArmName.STABLE))
-    if table.canary and table.overrides:
-        name, value = OVERRIDE_COOKIE
-        by_cookie = _matches("cookie", rf"(?:.*;[ \t]*)?{name}={value}[ \t]*(?:;.*)?")
-        for sign in (_equals(OVERRIDE_HEADER, ArmName.CANARY), by_cookie):
-            yield _override(table, "override-canary", table.canary, sign)
-    yield _split(table, "header", _hash(table, header, whole), [_matches(header, ".+")])
-    yield _split(table, "cookie", _hash(table, "cookie", f"^{cookie}$"), [_matches("cookie", cookie)])
-    stranger = "address" if identity.use_address else "minted"
-    route = _split(table, stranger, _hash(table, MINT_HEADER, whole), [])
-    if not identity.use_address:
-        # The id is read when the answer goes out, so it stays on the request: the server sees it as the user's cookie to be.
-        minted = f"{identity.cookie}=%REQ({MINT_HEADER})%; Path=/; Max-Age={_YEAR_S}; HttpOnly; SameSite=Lax"
-        route["response_headers_to_add"] = [{"header": {"key": "set-cookie", "value": minted}}]
-        route["request_headers_to_remove"].remove(MINT_HEADER)
-    yield route
-
-
-def _override(table: RouteTable, name: str, release: Release, sign: Resource) -> Resource:
-    match: Resource = {"prefix": "/", "headers": [sign]}
-    if name == "override-canary":
-        never = {"numerator": 0, "denominator": "HUNDRED"}
-        match["runtime_fraction"] = {"default_value": never, "runtime_key": override_key(table)}
-    arm = name.removeprefix("override-")
-    return {
-        "name": name,
-        "match": match,
-        "route": _action(table, {"cluster": cluster_of(release)}),
-        # However it was asked for, the request says so from here on: counters tell it apart by this header.
-        "request_headers_to_add": [_overwrite(OVERRIDE_HEADER, arm)],
-        "request_headers_to_remove": _OURS,
-    }
-
-
-def _split(table: RouteTable, name: str, hashed: Resource, signs: list[Resource]) -> Resource:
-    target: Resource = {"cluster": cluster_of(table.stable)}
+def _routes(table: RouteTable) -> Iterator[dict[str, Any]]:
     if table.canary is not None:
-        weighted = {
-            "clusters": [
-                {"name": cluster_of(table.canary), "weight": 0},
-                {"name": cluster_of(table.stable), "weight": TOTAL},
-            ],
-            "runtime_key_prefix": weights_key(table),
-            "use_hash_policy": True,
-        }
-        target = {"weighted_clusters": weighted, "hash_policy": [hashed]}
-    return {
-        "name": name,
-        "match": {"prefix": "/", "headers": signs},
-        "route": _action(table, target),
-        "request_headers_to_remove": [*_OURS, OVERRIDE_HEADER],
+        yield from _overrides(table, table.canary)
+    for name, headers, hashed, extras in _identities(table):
+        action = _split(table, hashed)
+        for match, again in _retry_tiers(table):
+            yield {
+                "name": name,
+                "match": {**match, "headers": [*headers, *match.get("headers", [])]},
+                "route": {**action, "retry_policy": _retry(again)},
+                **_answers(extras),
+            }
+
+
+def _overrides(table: RouteTable, canary: Release) -> Iterator[dict[str, Any]]:
+    """Testers choose an arm. The way to the canary is under the lease, like its weight."""
+    fraction = {
+        "default_value": {"numerator": 0, "denominator": "HUNDRED"},
+        "runtime_key": override_key(canary),
     }
+    name, value = OVERRIDE_COOKIE
+    cookie = rf"(.*;\s*)?{re.escape(name)}={re.escape(value)}\s*(;.*)?"
+    to_stable = {"prefix": "/", "headers": [_exactly(OVERRIDE_HEADER, "stable")]}
+    by_header = {"prefix": "/", "headers": [_exactly(OVERRIDE_HEADER, "canary")], "runtime_fraction": fraction}
+    by_cookie = {"prefix": "/", "headers": [_matches("cookie", cookie)], "runtime_fraction": fraction}
+    for kind, match, release in (
+        ("override-stable", to_stable, table.stable),
+        ("override-canary", by_header, canary),
+        ("override-canary", by_cookie, canary),
+    ):
+        action = {"cluster": cluster_name(release), **_common(table), "retry_policy": _retry(_AGAIN_ALWAYS)}
+        yield {"name": kind, "match": match, "route": action, **_answers([])}
 
 
-def _action(table: RouteTable, target: Resource) -> Resource:
-    releases = [r for r in (table.stable, table.canary) if r is not None]
-    is_local = all(e.is_ip and e.scheme == "http" for r in releases for e in r.endpoints)
-    return {
-        **target,
-        "timeout": f"{table.request_timeout_s:.3f}s",
-        "request_mirror_policies": [_mirror(table.service)],
-        # A server behind a name may serve many names; one behind a bare address is shown what the client asked for.
-        **({} if is_local else {"auto_host_rewrite": True}),
-    }
+def _identities(table: RouteTable) -> Iterator[tuple[str, list[Any], list[Any], list[Any]]]:
+    """Yield (route name, header matchers, hash policy, headers to add to the answer), in the order they are tried."""
+    identity, salt = table.identity, table.salt
+    whole = _hash(identity.header, "^(.*)$", salt)
+    yield "header", [_matches(identity.header, ".+")], whole, []
+    name = re.escape(identity.cookie)
+    of_cookie = _hash("cookie", rf"^(?:.*;\s*)?{name}=([^;]+).*$", salt)
+    yield "cookie", [_matches("cookie", rf"(.*;\s*)?{name}=[^;]+.*")], of_cookie, []
+    if identity.use_address:
+        yield "address", [], [{"connection_properties": {"source_ip": True}, "terminal": True}], []
+        return
+    minted = f"{identity.cookie}=%REQ({MINT_HEADER})%; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; SameSite=Lax"
+    set_cookie = {"header": {"key": "set-cookie", "value": minted}, "append_action": "APPEND_IF_EXISTS_OR_ADD"}
+    yield "minted", [], _hash(MINT_HEADER, "^(.*)$", salt), [set_cookie]
 
 
-def _mirror(service: str) -> Resource:
-    remove = [{"remove": header} for header in (*_OURS, OVERRIDE_HEADER)]
-    return {
+def _split(table: RouteTable, hashed: list[Any]) -> dict[str, Any]:
+    if table.canary is None:
+        return {"cluster": cluster_name(table.stable), **_common(table)}
+    # The canary stands first: growing it then only adds users. Statically it gets nothing; what it gets is leased.
+    arms = [
+        {"name": cluster_name(table.canary), "weight": 0},
+        {"name": cluster_name(table.stable), "weight": TOTAL},
+    ]
+    weighted = {"clusters": arms, "runtime_key_prefix": WEIGHTS, "use_hash_policy": True}
+    return {"weighted_clusters": weighted, "hash_policy": hashed, **_common(table)}
+
+
+def _common(table: RouteTable) -> dict[str, Any]:
+    service = {"header": {"key": SERVICE_HEADER, "value": table.service}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    mirror = {
         "cluster": RECORDER,
+        "request_headers_mutations": [{"append": service}],
         "runtime_fraction": {
             "default_value": {"numerator": 0, "denominator": "TEN_THOUSAND"},
-            "runtime_key": mirror_key(service),
+            "runtime_key": mirror_key(table.service),
         },
-        "disable_shadow_host_suffix_append": True,
-        "request_headers_mutations": [*remove, {"append": _overwrite(SERVICE_HEADER, service)}],
     }
+    fields: dict[str, Any] = {"timeout": f"{table.request_timeout_s}s", "request_mirror_policies": [mirror]}
+    served = (table.stable, *((table.canary,) if table.canary else ()))
+    if any(endpoint.scheme == "https" for release in served for endpoint in release.endpoints):
+        fields["auto_host_rewrite"] = True
+    return fields
 
 
-def _with_retries(route: Resource, retry_on: str, signs: list[Resource]) -> Resource:
-    match = {**route["match"], "headers": [*route["match"].get("headers", []), *signs]}
-    return {**route, "match": match, "route": {**route["route"], "retry_policy": _retries(retry_on)}}
+def _retry_tiers(table: RouteTable) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield (match, what is tried again): first what may be repeated, then everything else."""
+    for methods, paths in paths_by_methods(table.repeatable):
+        method = _matches(":method", methods)
+        yield {"safe_regex": {"regex": paths}, "headers": [method]}, _AGAIN_IF_REPEATABLE
+    yield {"prefix": "/"}, _AGAIN_ALWAYS
 
 
-def _retries(retry_on: str) -> Resource:
-    """Try at once on another endpoint, and on the other arm's where there is one. Source: measured, a killed canary."""
-    hosts = typed("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
-    priorities = typed("extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig", update_frequency=1)
+def _retry(retry_on: str) -> dict[str, Any]:
+    priorities = f"{_TYPE}extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    hosts = f"{_TYPE}extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
         "retry_on": retry_on,
         "retriable_status_codes": [503],
         "num_retries": 3,
-        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
         "host_selection_retry_max_attempts": 3,
-        "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": hosts}],
-        "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": priorities},
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": hosts}}
+        ],
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {"@type": priorities, "update_frequency": 1},
+        },
     }
 
 
-def _hash(table: RouteTable, header: str, pattern: str) -> Resource:
-    # A backslash begins a group in RE2's replacements.
-    replacement = table.salt.replace("\\", "\\\\") + r"\1"
-    rewrite = {"pattern": {"regex": pattern}, "substitution": replacement}
-    return {"header": {"header_name": header, "regex_rewrite": rewrite}, "terminal": True}
+def _answers(extras: list[Any]) -> dict[str, Any]:
+    """Say which release really answered, also when it stood in for the other one."""
+    value = f"%UPSTREAM_METADATA({METADATA}:release)%"
+    release = {"header": {"key": RELEASE_HEADER, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {"response_headers_to_add": [release, *extras]}
 
 
-def _equals(header: str, value: str) -> Resource:
-    return {"name": header, "string_match": {"exact": str(value)}}
+def _hash(header: str, regex: str, salt: str) -> list[Any]:
+    rewrite = {"pattern": {"regex": regex}, "substitution": f"{salt}\\1"}
+    return [{"header": {"header_name": header, "regex_rewrite": rewrite}, "terminal": True}]
 
 
-def _matches(header: str, pattern: str) -> Resource:
-    return {"name": header, "string_match": {"safe_regex": {"regex": pattern}}}
+def _exactly(header: str, value: str) -> dict[str, Any]:
+    return {"name": header, "string_match": {"exact": value}}
 
 
-def _overwrite(key: str, value: str) -> Resource:
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+def _matches(header: str, regex: str) -> dict[str, Any]:
+    return {"name": header, "string_match": {"safe_regex": {"regex": regex}}}

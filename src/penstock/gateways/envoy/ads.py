@@ -1,213 +1,131 @@
-"""The aggregated discovery service: one stream a node, each response acknowledged or refused by its nonce.
-
-Source: Envoy docs, "xDS REST and gRPC protocol" (state of the world, ADS).
-"""
+"""The aggregated discovery service: one stream per node, over a unix socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import grpc
-from envoy.service.discovery.v3 import ads_pb2_grpc
+from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
-from penstock.gateways.envoy.names import LEASE
-from penstock.gateways.envoy.wire import Kind, Resource, Resources, expiring, packed, response
-
-#: A node that comes back knows what it served before. What takes traffic away goes first, what removes clusters last.
-_ORDER = (Kind.RUNTIME, Kind.ROUTES, Kind.ASSIGNMENTS, Kind.CLUSTERS, Kind.LISTENERS)
-#: A node that came back may refuse routes whose clusters it has not warmed yet.
-_ASK_AGAIN_S = 0.5
+from penstock.gateways.envoy.snapshot import KINDS, NAMED, RUNTIME, TYPE_URLS, NodeView, Snapshot
 
 
-class Refused(Exception):
-    """A node refused a version: the arguments are its name and its reason."""
-
-
-@dataclass(slots=True)
-class _Contents:
-    """The newest version of one kind; versions are 1, 2, 3 ..., 0 before the first."""
-
-    version: int = 0
-    plain: Resources = field(default_factory=dict)
-    packed: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Node:
-    """One Envoy, as its newest stream shows it.
+class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]
+    """Serves one snapshot to every node that connects.
 
     Attributes:
-        live: whether the stream is open.
-        acked: kind -> the newest version it acknowledged on this stream.
-        refused: kind -> the newest version it refused, and why.
+        snapshot: what to serve; change it, then `push` the kinds that changed.
+        nodes: id -> view of the nodes that are connected now.
+        known: ids of all nodes that ever connected.
     """
 
-    id: str
-    live: bool = True
-    acked: dict[Kind, int] = field(default_factory=dict)
-    refused: dict[Kind, tuple[int, str]] = field(default_factory=dict)
-    subscribed: dict[Kind, frozenset[str]] = field(default_factory=dict)
-    sent: dict[Kind, tuple[str, int]] = field(default_factory=dict)
-    due: set[Kind] = field(default_factory=set)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def owe(self, kind: Kind) -> None:
-        self.due.add(kind)
-        self.wake.set()
-
-
-class Ads(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # generated without types
-    """Serves the newest contents to every node, and knows who acknowledged what.
-
-    Attributes:
-        nodes: name -> node, for every node that ever connected.
-    """
-
-    def __init__(self, lease_left_s: Callable[[], float]) -> None:
-        """`lease_left_s` says how long what is on the lease may still live, seconds; at 0 or less it is not sent."""
-        self.nodes: dict[str, Node] = {}
-        self._lease_left_s = lease_left_s
-        self._contents = {kind: _Contents() for kind in Kind}
-        self._changed = asyncio.Event()
+    def __init__(self, socket_path: Path, *, lease_s: float) -> None:
+        self.snapshot = Snapshot()
+        self.nodes: dict[str, NodeView] = {}
+        self.known: set[str] = set()
+        self._socket_path = socket_path
+        self._lease_s = lease_s
+        self._queues: dict[str, asyncio.Queue[str | None]] = {}
+        self._changed = asyncio.Condition()
+        self._server: grpc.aio.Server | None = None
         self._n_sent = 0
-        self._server: Any = None
 
-    async def start(self, socket_path: str) -> None:
+    async def start(self) -> None:
+        """Listen; a socket that a dead process left behind is replaced."""
+        self._socket_path.unlink(missing_ok=True)
         self._server = grpc.aio.server()
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, self._server)
-        self._server.add_insecure_port(f"unix:{socket_path}")
+        self._server.add_insecure_port(f"unix:{self._socket_path}")
         await self._server.start()
+        self._socket_path.chmod(0o600)
 
     async def close(self) -> None:
-        """End all streams; nodes keep what they have."""
+        """End every stream. Nodes keep what they have, and their leases run out."""
+        for queue in self._queues.values():
+            queue.put_nowait(None)
         if self._server is not None:
-            await self._server.stop(None)
+            await self._server.stop(grace=None)
             self._server = None
+        self._socket_path.unlink(missing_ok=True)
 
-    def version(self, kind: Kind) -> int:
-        return self._contents[kind].version
+    def push(self, kinds: Iterable[str]) -> None:
+        """Send the newest resources of these kinds to every node that subscribed to them."""
+        for node in self.nodes.values():
+            for kind in kinds:
+                if kind in node.wanted:
+                    self._queues[node.id].put_nowait(kind)
 
-    def publish(self, kind: Kind, resources: Resources) -> bool:
-        """Make these the contents of a kind and owe them to every node; return whether that changed anything."""
-        contents = self._contents[kind]
-        if contents.version and contents.plain == resources:
+    async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until a condition on the nodes holds; return whether it did in time."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(holds)
+        except TimeoutError:
             return False
-        self._contents[kind] = _Contents(
-            contents.version + 1, resources, {name: packed(kind, r) for name, r in resources.items()}
-        )
-        self.send(kind)
         return True
 
-    def send(self, kind: Kind) -> None:
-        """Owe the contents to every node that asked for them, whether or not it has them."""
-        for node in self.nodes.values():
-            if node.live and kind in node.subscribed:
-                node.owe(kind)
-
-    def has_all(self, node: Node, kind: Kind, version: int) -> bool:
-        """Whether the node acknowledged the version or a newer one, and nothing of that kind is on its way to it."""
-        names = self._contents[kind].plain.keys()
-        if not names and kind.by_name:
-            return True
-        wants = node.subscribed.get(kind)
-        if wants is None or (kind.by_name and not names <= wants):
-            return False
-        return node.acked.get(kind, 0) >= version and kind not in node.due
-
-    async def settle(self, kind: Kind, timeout_s: float) -> None:
-        """Return when every live node has the contents. Raises Refused, or TimeoutError after `timeout_s`."""
-        version = self.version(kind)
-        async with asyncio.timeout(timeout_s):
-            while not self._settled(kind, version):
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def connected(self, timeout_s: float) -> None:
-        """Return when a node is live; TimeoutError after `timeout_s`."""
-        async with asyncio.timeout(timeout_s):
-            while not any(node.live for node in self.nodes.values()):
-                self._changed.clear()
-                await self._changed.wait()
-
-    def _settled(self, kind: Kind, version: int) -> bool:
-        live = [node for node in self.nodes.values() if node.live]
-        for node in live:
-            refused, why = node.refused.get(kind, (0, ""))
-            if refused >= version:
-                raise Refused(node.id, why)
-        return all(self.has_all(node, kind, version) for node in live)
-
-    async def StreamAggregatedResources(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ARG002, N802 - gRPC's signature
-        """Answer one node until its stream ends."""
+    async def StreamAggregatedResources(  # noqa: N802 - the protocol's own name
+        self, requests: AsyncIterator[Any], _: grpc.aio.ServicerContext
+    ) -> AsyncIterator[Any]:
+        """Serve one node until its stream ends; a node without a stream is not live."""
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        node = self.nodes[first.node.id] = Node(first.node.id)
-        self._hear(node, first)
-        listening = asyncio.create_task(self._listen(node, requests))
+        node = NodeView(first.node.id)
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.nodes[node.id], self._queues[node.id] = node, queue
+        self.known.add(node.id)
+        listening = asyncio.create_task(self._listen(node, queue, first, requests))
         try:
-            while node.live:
-                await node.wake.wait()
-                node.wake.clear()
-                while node.live and node.due:
-                    yield self._next_response(node)
+            while (kind := await queue.get()) is not None:
+                yield self._response(node, kind)
         finally:
             listening.cancel()
-            node.live = False
-            self._changed.set()
+            if self.nodes.get(node.id) is node:
+                del self.nodes[node.id], self._queues[node.id]
+            await self._tell()
 
-    async def _listen(self, node: Node, requests: AsyncIterator[Any]) -> None:
-        with suppress(grpc.aio.AioRpcError):  # a killed Envoy ends its stream like this
+    async def _listen(
+        self, node: NodeView, queue: asyncio.Queue[str | None], first: Any, requests: AsyncIterator[Any]
+    ) -> None:
+        await self._hear(node, queue, first)
+        try:
             async for request in requests:
-                self._hear(node, request)
-        node.live = False
-        node.wake.set()
-        self._changed.set()
+                await self._hear(node, queue, request)
+        finally:
+            queue.put_nowait(None)
 
-    def _hear(self, node: Node, request: Any) -> None:
-        kind = Kind(request.type_url)
-        self._note_answer(node, kind, request)
-        names = frozenset(request.resource_names)
-        before = node.subscribed.get(kind)
-        node.subscribed[kind] = names
-        if (before is None or names - before) and self.version(kind):
-            node.owe(kind)
-        self._changed.set()
-
-    def _note_answer(self, node: Node, kind: Kind, request: Any) -> None:
-        nonce, version = node.sent.get(kind, ("", 0))
-        if not request.response_nonce or request.response_nonce != nonce:
+    async def _hear(self, node: NodeView, queue: asyncio.Queue[str | None], request: Any) -> None:
+        kind = KINDS.get(request.type_url)
+        if kind is None:
             return
-        refused, _ = node.refused.get(kind, (0, ""))
-        if request.error_detail.message:
-            node.refused[kind] = (version, request.error_detail.message)
-            asyncio.get_running_loop().call_later(_ASK_AGAIN_S, self._ask_again, node, kind, version)
-        elif refused < version:
-            node.acked[kind] = version
+        names = frozenset(request.resource_names)
+        if node.heard(kind, names, request.response_nonce, request.error_detail.message):
+            queue.put_nowait(kind)
+        await self._tell()
 
-    def _ask_again(self, node: Node, kind: Kind, version: int) -> None:
-        if node.live and self.version(kind) == version and node.refused.get(kind, (0, ""))[0] == version:
-            del node.refused[kind]
-            node.owe(kind)
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
-    def _next_response(self, node: Node) -> Any:
-        kind = next(kind for kind in _ORDER if kind in node.due)
-        node.due.discard(kind)
-        contents = self._contents[kind]
+    def _response(self, node: NodeView, kind: str) -> Any:
+        snapshot = self.snapshot
+        messages = snapshot.messages(kind, node.wanted[kind] if kind in NAMED else None)
         self._n_sent += 1
-        nonce = f"{self._n_sent}"
-        node.sent[kind] = (nonce, contents.version)
-        node.acked.pop(kind, None)
-        return response(kind, str(contents.version), nonce, self._resources(kind, contents))
+        nonce, version = f"{kind}-{self._n_sent}", snapshot.versions[kind]
+        response = discovery_pb2.DiscoveryResponse(type_url=TYPE_URLS[kind], version_info=str(version), nonce=nonce)
+        for name, message in messages.items():
+            if kind == RUNTIME and len(message.layer):
+                response.resources.add().Pack(self._leased(name, message, version))
+            else:
+                response.resources.add().Pack(message)
+        node.sent[kind] = (nonce, version, frozenset(messages))
+        return response
 
-    def _resources(self, kind: Kind, contents: _Contents) -> list[Any]:
-        if kind is not Kind.RUNTIME:
-            return list(contents.packed.values())
-        left_s = self._lease_left_s()
-        version = str(contents.version)
-        if left_s <= 0:
-            empty: Resource = {"name": LEASE, "layer": {}}
-            return [packed(kind, empty)]
-        return [expiring(name, version, resource, left_s) for name, resource in contents.packed.items()]
+    def _leased(self, name: str, message: Any, version: int) -> Any:
+        """Wrap a resource so that Envoy drops it by itself unless it is sent again in time."""
+        leased = discovery_pb2.Resource(name=name, version=str(version))
+        leased.ttl.FromMilliseconds(int(self._lease_s * 1000))
+        leased.resource.Pack(message)
+        return leased

@@ -1,85 +1,65 @@
-"""Reading Envoy back over its admin socket, and asking it to drain."""
+"""Envoy's admin, over its unix socket."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx2
+
+from penstock.kernel.errors import TelemetryUnavailable
 
 _TIMEOUT_S = 2.0
 
 
 class Admin:
-    """A client for one Envoy. Every request raises httpx2.HTTPError where Envoy does not answer."""
+    """Reads back what Envoy really does."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket_path: Path) -> None:
         # The transport never speaks TLS; without `verify=False` it would load the system's certificates for nothing.
-        transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=False)
-        self._client = httpx2.AsyncClient(
-            transport=transport, base_url="http://envoy", timeout=_TIMEOUT_S, trust_env=False
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        transport = httpx2.AsyncHTTPTransport(uds=str(socket_path), verify=False)
+        self._client = httpx2.AsyncClient(transport=transport, timeout=_TIMEOUT_S, trust_env=False)
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def answers(self) -> bool:
-        """Whether an Envoy answers at all."""
+    async def is_alive(self) -> bool:
+        """Whether an Envoy answers here."""
         try:
-            await self._fetch("/server_info")
+            return (await self._client.get("http://envoy/ready")).status_code > 0
         except httpx2.HTTPError:
             return False
-        return True
 
     async def fetch_runtime(self) -> Mapping[str, str]:
-        """Return runtime key -> the value in force, as text."""
-        entries = json.loads(await self._fetch("/runtime?format=json"))["entries"]
-        return {key: entry["final_value"] for key, entry in entries.items()}
+        """Return runtime key -> the value in force. Raises TelemetryUnavailable."""
+        entries = (await self._get("/runtime?format=json"))["entries"]
+        return {key: str(entry["final_value"]) for key, entry in entries.items()}
 
-    async def fetch_clusters(self) -> frozenset[str]:
-        """Return the clusters that are warm."""
-        return frozenset(cluster["name"] for cluster in await self._fetch_statuses())
-
-    async def fetch_health(self) -> Mapping[tuple[str, str], bool]:
-        """Return (cluster, its own endpoint's `HOST`, address and port) -> whether Envoy may send to it."""
-        statuses = await self._fetch_statuses()
-        found: dict[tuple[str, str], bool] = {}
-        for cluster, name, healthy in _own_hosts(statuses):
-            found[cluster, name] = found.get((cluster, name), False) or healthy
-        return found
-
-    async def fetch_n_active(self) -> int:
-        """Return how many requests of users are under way."""
-        text = await self._fetch("/stats?filter=^http\\.gateway\\.downstream_rq_active$")
-        return sum(int(line.rpartition(": ")[2]) for line in text.splitlines())
+    async def fetch_health(self) -> Mapping[str, bool]:
+        """Return `host:port` -> whether Envoy may send to it, as its own release's cluster sees it."""
+        health: dict[str, bool] = {}
+        for cluster in (await self._get("/clusters?format=json")).get("cluster_statuses", ()):
+            for host in cluster.get("host_statuses", ()):
+                if host.get("priority", 0) == 0 and host.get("hostname"):
+                    health[host["hostname"]] = _is_healthy(host["health_status"])
+        return health
 
     async def drain(self) -> None:
-        """Let clients finish: answers ask them to close their connection."""
-        await self._fetch("/drain_listeners?graceful", method="POST")
+        """Ask clients to leave; answers carry `connection: close` from now on."""
+        try:
+            await self._client.post("http://envoy/drain_listeners?graceful")
+        except httpx2.HTTPError:
+            return  # it is gone already, which is what draining is for
 
-    async def _fetch_statuses(self) -> list[Any]:
-        statuses: list[Any] = json.loads(await self._fetch("/clusters?format=json")).get("cluster_statuses", [])
-        return statuses
+    async def _get(self, path: str) -> Any:
+        try:
+            response = await self._client.get(f"http://envoy{path}")
+            response.raise_for_status()
+            return response.json()
+        except (httpx2.HTTPError, ValueError) as error:
+            raise TelemetryUnavailable(why=f"admin {path}: {error or type(error).__name__}") from error
 
-    async def _fetch(self, path: str, method: str = "GET") -> str:
-        answer = await self._client.request(method, path)
-        answer.raise_for_status()
-        return answer.text
 
-
-def _own_hosts(statuses: list[Any]) -> Iterator[tuple[str, str, bool]]:
-    for cluster in statuses:
-        for host in cluster.get("host_statuses", ()):
-            if host.get("priority", 0) == 0:
-                health = host["health_status"]
-                failed = health.get("failed_active_health_check") or health.get("failed_outlier_check")
-                yield cluster["name"], host.get("hostname", ""), not failed
+def _is_healthy(status: Mapping[str, Any]) -> bool:
+    if status.get("eds_health_status", "HEALTHY") not in ("HEALTHY", "UNKNOWN"):
+        return False
+    return not any(failed for name, failed in status.items() if name.startswith(("failed_", "pending_")))

@@ -70,9 +70,14 @@ class Replayer:
         self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, limit_bytes: int | None
     ) -> tuple[Outcome, bytes]:
         call = _Call(endpoint)
+        # A TLS handshake that is cancelled from outside loses its socket (httpcore2 2.16): TCP and TLS, which have this
+        # long each, end before that.
+        connecting = httpx2.Timeout(None, connect=timeout_s / 2)
         try:
             async with asyncio.timeout(timeout_s):
-                body = await call.run(self._client, request, limit_bytes)
+                body = await call.run(self._client, request, connecting, limit_bytes)
+        except httpx2.ConnectTimeout:
+            return call.failed(f"no connection within {timeout_s / 2:g} s"), b""
         except TimeoutError:
             return call.failed(f"no whole answer within {timeout_s:g} s"), b""
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -88,7 +93,9 @@ class _Call:
         self._started_s = time.perf_counter()
         self.outcome = Outcome(endpoint.address, status=0, latency_ms=0.0)
 
-    async def run(self, client: httpx2.AsyncClient, request: RecordedRequest, limit_bytes: int | None) -> bytes:
+    async def run(
+        self, client: httpx2.AsyncClient, request: RecordedRequest, patience: httpx2.Timeout, limit_bytes: int | None
+    ) -> bytes:
         """Return the beginning of the body; without a limit the body is read to its end and thrown away."""
         content = request.body if request.body or request.method not in ("GET", "HEAD") else None
         built = client.build_request(
@@ -96,6 +103,7 @@ class _Call:
             self._endpoint.url,
             headers=list(_passed_on(request.headers)),
             content=content,
+            timeout=patience,
             extensions={"target": request.path.encode("utf-8", "surrogateescape")},
         )
         response = await client.send(built, stream=True)

@@ -8,7 +8,7 @@ from penstock.registry.release import Endpoint
 _SERVER_ERROR = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RecordedRequest:
     """A user's request, kept in memory only and never logged.
 
@@ -24,6 +24,10 @@ class RecordedRequest:
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+    def __repr__(self) -> str:
+        """Tell requests apart without what the user said: no query, headers or body."""
+        return f"RecordedRequest({self.key}, {self.method} {self.path.partition('?')[0]}, {len(self.body)} bytes)"
 
 
 @dataclass(frozen=True, slots=True)

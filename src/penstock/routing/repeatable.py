@@ -68,16 +68,10 @@ def _escaped(path: str) -> str:
     return re.sub(r"([.+()\[\]{}|^$\\])", r"\\\1", path)
 
 
-def paths_by_methods(patterns: Iterable[str]) -> list[tuple[str, str]]:
-    """Return (methods, paths) expressions that together match what `as_regex` matches, one per set of paths.
-
-    A gateway matches method and path apart; methods that share their paths share a pair.
-    """
+def paths_by_method(patterns: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (method, expression for its paths) pairs that together match what `as_regex` matches."""
     paths: dict[str, list[str]] = {}
     for pattern in patterns:
         method, _, path = _alternative(pattern).partition(" ")
         paths.setdefault(method, []).append(path)
-    methods: dict[str, list[str]] = {}
-    for method, alternatives in paths.items():
-        methods.setdefault("|".join(alternatives), []).append(method)
-    return [("|".join(names), regex) for regex, names in methods.items()]
+    return [(method, "|".join(alternatives)) for method, alternatives in paths.items()]

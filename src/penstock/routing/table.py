@@ -45,7 +45,8 @@ class Identity:
         if user := headers.get(self.header, "").strip(" \t"):
             return user
         # The last cookie of that name wins, as the gateway's greedy pattern takes it.
-        found = re.fullmatch(rf"(?:.*;\s*)?{re.escape(self.cookie)}=([^;]+).*", headers.get("cookie", ""))
+        value = rf"(?:.*;[ \t]*)?{re.escape(self.cookie)}=[ \t]*([^;]*[^; \t])[ \t]*(?:;.*)?"
+        found = re.fullmatch(value, headers.get("cookie", ""))
         return found[1] if found else None
 
 

@@ -60,8 +60,8 @@ def parsed(text: str) -> Snapshot:
         elif not line.startswith(" "):
             name, _, value = line.rpartition(":")
             histogram = name
-            if value:
-                counters[name] = value
+            if value[1:].isdecimal():
+                counters[name] = value[1:]
     uptime = counters.pop(_UPTIME, None)
     return Snapshot(counters, histograms, int(uptime) if uptime else None)
 

@@ -161,7 +161,9 @@ def tallied(growth: Growth, pods_of: Callable[[str, int], frozenset[str]]) -> Ma
         if found := _arm_of(services, labels, pods_of):
             _add_counter(*found, labels, n)
     for labels, bins in growth.histograms:
-        if (found := _arm_of(services, labels, pods_of)) and labels["name"] == "penstock.ttfb":
+        if labels["name"] != "penstock.ttfb" or labels["route"].startswith(_OVERRIDE):
+            continue
+        if found := _arm_of(services, labels, pods_of):
             found[1].add_latency(labels, bins)
     readings = {name: service.reading() for name, service in services.items()}
     return {name: r for name, r in readings.items() if r.counts or r.n_requests or r.n_overridden}

@@ -1,6 +1,7 @@
 """Clusters and their endpoints: one cluster per release, with the other arm's pods as failover."""
 
 from collections.abc import Iterable
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +11,43 @@ from penstock.routing.table import RouteTable
 
 _TYPE = "type.googleapis.com/envoy."
 ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "2s"}
-_SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
+#: What https servers' certificates are checked against. Source: Debian's package ca-certificates.
+SYSTEM_CAS = Path("/etc/ssl/certs/ca-certificates.crt")
 #: High enough never to be the reason for a 503. The default of 3 retries failed 925 of 36,195 requests.
 #: Source: measured, ENVOY section 6.
 _NO_BREAKER = 1_000_000
-#: One healthy pod is enough for a whole priority; Envoy's default of 140 would spill a third of the traffic to the other
-#: arm when half of the pods are down. Source: Envoy docs, ClusterLoadAssignment.Policy.overprovisioning_factor.
-_NO_SPILL_PCT = 100_000_000
+#: One healthy pod of up to 1,000 is enough for a whole priority; Envoy's default of 140 would spill a third of the traffic
+#: to the other arm when half of the pods are down. Far from where 32 bits times the number of pods would overflow.
+#: Source: Envoy docs, ClusterLoadAssignment.Policy.overprovisioning_factor.
+_NO_SPILL_PCT = 100_000
 #: Below what servers keep an idle connection open for (uvicorn 5 s, gunicorn 2 s): who closes first is never the server.
 _IDLE = "1.5s"
+#: A probe that hangs says nothing: the server may be busy with requests. A server that is gone is found by its connection.
+_PROBE_PATIENCE = "86400s"
+#: Finds a machine that vanished within 11 s; a busy server's kernel answers for it.
+_KEEP_ALIVE = {"keepalive_probes": 3, "keepalive_time": 5, "keepalive_interval": 2}
 
 
-def cluster(table: RouteTable, release: Release, *, speaks_http: bool) -> dict[str, Any]:
-    """Return the cluster of one release. A server without HTTP/1.1 `/health` is checked by connecting to it."""
+def cluster(table: RouteTable, release: Release, *, speaks_http: bool, trusted_ca: Path) -> dict[str, Any]:
+    """Return the cluster of one release. A server that does not answer `/health` is checked by connecting to it."""
     other = failover(table, release)
     fields: dict[str, Any] = {
         "name": cluster_name(release),
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        "wait_for_warm_on_init": False,  # a busy server's slow health answer must not keep its cluster from existing
+        "upstream_connection_options": {"tcp_keepalive": _KEEP_ALIVE},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [_breaker("DEFAULT"), _breaker("HIGH")]},
-        "health_checks": [_health_check(table.request_timeout_s, speaks_http=speaks_http)],
+        "health_checks": [_health_check(speaks_http=speaks_http)],
         "outlier_detection": _outlier_detection(len(release.endpoints), len(other.endpoints) if other else 0),
         "typed_extension_protocol_options": {_OPTIONS: _PROTOCOL},
     }
-    hosts = sorted({e.host for e in _all_endpoints(release, other) if e.scheme == "https"})
-    if hosts:
-        fields["transport_socket_matches"] = [_tls(host) for host in hosts]
+    secure = {e.host: e for e in _all_endpoints(release, other) if e.scheme == "https"}
+    if secure:
+        fields["transport_socket_matches"] = [_tls(secure[host], trusted_ca) for host in sorted(secure)]
     if needs_dns(release, other):
-        fields |= {"type": "STRICT_DNS", "load_assignment": assignment(table, release)}
+        by_name = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
+        fields |= {**by_name, "load_assignment": assignment(table, release)}
     else:
         fields |= {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
     return fields
@@ -99,8 +107,9 @@ def _endpoint(release: Release, endpoint: Endpoint) -> dict[str, Any]:
         metadata["envoy.transport_socket_match"] = {"host": endpoint.host}
     socket = {"address": endpoint.host, "port_value": endpoint.port}
     # The host name is what /clusters calls the endpoint, what health checks ask for, and the Host of an https server.
+    named = {"hostname": endpoint.address, "health_check_config": {"hostname": endpoint.address}}
     return {
-        "endpoint": {"address": {"socket_address": socket}, "hostname": endpoint.address},
+        "endpoint": {"address": {"socket_address": socket}, **named},
         "metadata": {"filter_metadata": metadata},
     }
 
@@ -114,8 +123,8 @@ def _breaker(priority: str) -> dict[str, Any]:
     return {"priority": priority, **dict.fromkeys(limits, _NO_BREAKER)}
 
 
-def _health_check(request_timeout_s: float, *, speaks_http: bool) -> dict[str, Any]:
-    """A probe may take as long as a request: a busy server answers late, a dead one refuses at once.
+def _health_check(*, speaks_http: bool) -> dict[str, Any]:
+    """Probe every second: a busy server answers late, which is no fault; a dead one refuses at once.
 
     Whatever is not a server error counts as alive, a 404 from a server without `/health` too. Envoy's interval without
     traffic defaults to a minute, which would hide a dead canary from its first users.
@@ -125,12 +134,12 @@ def _health_check(request_timeout_s: float, *, speaks_http: bool) -> dict[str, A
         "no_traffic_interval": "1s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
+        "reuse_connection": False,  # a server with room for one connection must keep it for its users
     }
     if not speaks_http:
         return {**common, "timeout": "2s", "tcp_health_check": {}}
-    alive = [{"start": 200, "end": 500}]
-    check = {"path": "/health", "expected_statuses": alive}
-    return {**common, "timeout": f"{request_timeout_s}s", "http_health_check": check}
+    alive = [{"start": 200, "end": 500}, {"start": 501, "end": 502}]
+    return {**common, "timeout": _PROBE_PATIENCE, "http_health_check": {"path": "/health", "expected_statuses": alive}}
 
 
 def _outlier_detection(n_own: int, n_failover: int) -> dict[str, Any]:
@@ -139,13 +148,12 @@ def _outlier_detection(n_own: int, n_failover: int) -> dict[str, Any]:
     Envoy ejects while (ejected + 1) / hosts <= max_ejection_percent; hosts include the failover's, hence the share.
     500s are the version's own affair: they are for the judge, and ejecting their pod would hide them.
     """
-    last_one = n_own == 1
-    enforcing = 0 if last_one else 100
+    enforcing = 0 if n_own == 1 else 100
     return {
         "interval": "1s",
         "base_ejection_time": "5s",
         "max_ejection_time": "30s",
-        "max_ejection_percent": 100 * (n_own - 1) // (n_own + n_failover),
+        "max_ejection_percent": ceil(100 * (n_own - 1) / (n_own + n_failover)),
         "split_external_local_origin_errors": True,
         "enforcing_consecutive_5xx": 0,
         "enforcing_success_rate": 0,
@@ -157,17 +165,21 @@ def _outlier_detection(n_own: int, n_failover: int) -> dict[str, Any]:
     }
 
 
-def _tls(host: str) -> dict[str, Any]:
+def _tls(endpoint: Endpoint, trusted_ca: Path) -> dict[str, Any]:
+    """Return how to speak TLS to a host: its certificate must be its own."""
+    host = endpoint.host
+    kind = "IP_ADDRESS" if endpoint.is_ip else "DNS"
     context = {
         "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "sni": host,
         "common_tls_context": {
             "validation_context": {
-                "trusted_ca": {"filename": _SYSTEM_CAS},
-                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+                "trusted_ca": {"filename": str(trusted_ca)},
+                "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": host}}],
             }
         },
     }
+    if not endpoint.is_ip:  # an address is no server name. Source: RFC 6066, section 3
+        context["sni"] = host
     return {
         "name": host,
         "match": {"host": host},

@@ -23,9 +23,9 @@ def answer_loggers() -> list[dict[str, Any]]:
     """Return the loggers of answers to clients."""
     rq = _counter("rq", {**_ARM, **_ROUTE, **_HOW, "att": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"})
     fault = _counter("fault", {**_ARM, **_ROUTE, "fault": f"%RESP({FAULT_HEADER}):32%"})
-    ttfb = {"stat": _stat("ttfb", _ARM), "unit": "Milliseconds", "value_format": "%RESPONSE_DURATION%"}
-    # Testers' requests are no evidence.
-    timed = _cel("!xds.route_name.startsWith('override')")
+    ttfb = {"stat": _stat("ttfb", {**_ARM, **_ROUTE}), "unit": "Milliseconds", "value_format": "%RESPONSE_DURATION%"}
+    # An answer that failed has no time to its first byte worth knowing, or none at all.
+    timed = {"and_filter": {"filters": [_status("GE", 100), _status("LE", 499)]}}
     named = _cel(f"'{FAULT_HEADER}' in response.headers && {_FAULT}.matches('^[a-z-]{{1,32}}$')")
     return [
         _logger("penstock", counters=[rq]),
@@ -36,14 +36,9 @@ def answer_loggers() -> list[dict[str, Any]]:
 
 def attempt_loggers() -> list[dict[str, Any]]:
     """Return the logger of failed attempts: a server error, or any flag (reset, refused, broken)."""
-    bad_status = {
-        "status_code_filter": {
-            "comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "penstock.never"}}
-        }
-    }
     flagged: dict[str, Any] = {"response_flag_filter": {}}
     failed = _counter("failed", {**_ARM, **_ROUTE, **_HOW})
-    return [_logger("attempt", counters=[failed], only={"or_filter": {"filters": [bad_status, flagged]}})]
+    return [_logger("attempt", counters=[failed], only={"or_filter": {"filters": [_status("GE", 500), flagged]}})]
 
 
 def _logger(
@@ -69,6 +64,11 @@ def _counter(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
 
 def _stat(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
     return {"name": name, "tags": [{"name": tag, "value_format": value} for tag, value in tags.items()]}
+
+
+def _status(comparison: str, code: int) -> dict[str, Any]:
+    value = {"default_value": code, "runtime_key": f"counting.{code}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
 def _cel(expression: str) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import errno
 import os
-import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from penstock.gateways.envoy.admin import Admin
 from penstock.gateways.envoy.ads import AdsServer
-from penstock.gateways.envoy.clusters import assignment, cluster, failover, needs_dns, recorder_cluster
+from penstock.gateways.envoy.clusters import SYSTEM_CAS, assignment, cluster, failover, needs_dns, recorder_cluster
 from penstock.gateways.envoy.listeners import listener
+from penstock.gateways.envoy.looking import answers_health, check_free
 from penstock.gateways.envoy.names import LEASE_LAYER, RECORDER, cluster_name, mirror_key, override_key, weight_key
 from penstock.gateways.envoy.routes import route_name, routes
 from penstock.gateways.envoy.snapshot import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, RUNTIME, TYPE_URLS
@@ -21,20 +20,18 @@ from penstock.kernel.errors import (
     GatewayFailed,
     GatewayRefused,
     GatewaySilent,
-    PortTaken,
     StatePathTooLong,
     TelemetryUnavailable,
 )
 from penstock.ports.clock import Clock
 from penstock.ports.gateway import NodeStatus
-from penstock.registry.release import Endpoint, Release
+from penstock.registry.release import Release
 from penstock.routing.bucket import TOTAL
 from penstock.routing.table import RouteTable
 
 #: How long a node may take to acknowledge before it counts as silent, seconds.
 _ACK_S = 3.0
 _CONNECT_S = 10.0
-_HELLO_S = 2.0
 #: Longest path of a unix socket. Source: sockaddr_un in unix(7), less the final zero.
 _SOCKET_PATH_BYTES = 107
 _LONGEST_SOCKET = "recorder.sock"
@@ -49,9 +46,19 @@ class EnvoyGateway:
     """
 
     def __init__(
-        self, run_dir: Path, *, lease_s: float, clock: Clock, node_id: str = "envoy-1", concurrency: int | None = None
+        self,
+        run_dir: Path,
+        *,
+        lease_s: float,
+        clock: Clock,
+        node_id: str = "envoy-1",
+        concurrency: int | None = None,
+        trusted_ca: Path = SYSTEM_CAS,
     ) -> None:
-        """Keep sockets, bootstrap and log in `run_dir`. Raises StatePathTooLong."""
+        """Keep sockets, bootstrap and log in `run_dir`; trust https servers that `trusted_ca` (PEM) vouches for.
+
+        Raises StatePathTooLong.
+        """
         run_dir = run_dir.absolute()
         length = len(os.fsencode(run_dir / _LONGEST_SOCKET))
         if length > _SOCKET_PATH_BYTES:
@@ -60,15 +67,18 @@ class EnvoyGateway:
         self._run_dir = run_dir
         self._clock = clock
         self._lease_s = lease_s
+        self._trusted_ca = trusted_ca
         self._tables: dict[str, RouteTable] = {}
         self._shares: dict[str, float] = {}
         self._speaks_http: dict[tuple[str, int], bool] = {}
-        self._acknowledged: dict[tuple[str, str], int] = {}
+        self._in_force: dict[str, int] = {}
         self._lock = asyncio.Lock()
         self._admin = Admin(self.admin_socket)
         self._ads = AdsServer(run_dir / "xds.sock", lease_s=lease_s)
         workers = concurrency or min(os.cpu_count() or 1, 4)
-        self._supervisor = Supervisor(run_dir, node_id, self._admin, concurrency=workers)
+        self._supervisor = Supervisor(
+            run_dir, node_id, self._admin, concurrency=workers, before_restart=self._learn_again
+        )
 
     @property
     def pid(self) -> int | None:
@@ -88,11 +98,11 @@ class EnvoyGateway:
         adopted = await self._supervisor.adopt()
         for table in tables:
             if not adopted:
-                _check_free(table.listen)
+                check_free(table.listen)
             await self._learn(table)
             self._tables[table.service] = table
-        for kind in TYPE_URLS:
-            self._ads.snapshot.put(kind, self._resources(kind))
+            self._in_force[table.service] = table.generation
+        self._put_all()
         await self._ads.start()
         await self._supervisor.start()
         if not await self._ads.wait_until(lambda: bool(self._ads.nodes), _CONNECT_S):
@@ -113,7 +123,7 @@ class EnvoyGateway:
         async with self._lock:
             before = self._tables.get(table.service)
             if before is None or before.listen != table.listen:
-                _check_free(table.listen)
+                check_free(table.listen)
             await self._learn(table)
             self._tables[table.service] = table
             try:
@@ -121,17 +131,21 @@ class EnvoyGateway:
             except GatewayRefused:
                 self._restore(table.service, before)
                 raise
-            for node in self._ads.nodes:
-                self._acknowledged[node, table.service] = table.generation
+            except GatewaySilent:
+                self._put_all()  # who connects, or speaks again, finds everything
+                raise
+            self._in_force[table.service] = table.generation
+            self._note_generations()
 
     async def renew_lease(self) -> None:
         """Send the whole leased layer again: a heartbeat without its body does not renew. Source: ENVOY section 2."""
         self._ads.push([RUNTIME])
 
     def nodes(self, service: str) -> tuple[NodeStatus, ...]:
+        self._note_generations()
         return tuple(
-            NodeStatus(node, self._acknowledged.get((node, service), -1), node in self._ads.nodes)
-            for node in sorted(self._ads.known)
+            NodeStatus(id_, node.generations.get(service, -1), id_ in self._ads.nodes)
+            for id_, node in sorted(self._ads.last.items())
         )
 
     async def fetch_health(self) -> Mapping[str, bool]:
@@ -141,6 +155,12 @@ class EnvoyGateway:
         async with self._lock:
             self._shares[service] = share
             await self._put([RUNTIME], generation=self._generation(service))
+
+    def _note_generations(self) -> None:
+        """Credit nodes with what they have: one that started anew has nothing until it acknowledged everything."""
+        for node in self._ads.nodes.values():
+            if node.has(self._ads.snapshot, TYPE_URLS):
+                node.generations.update(self._in_force)
 
     async def _program(self, table: RouteTable, before: RouteTable | None) -> None:
         generation = table.generation
@@ -185,18 +205,21 @@ class EnvoyGateway:
             del self._tables[service]
         else:
             self._tables[service] = before
-        snapshot = self._ads.snapshot
-        changed = [kind for kind in TYPE_URLS if snapshot.put(kind, self._resources(kind))]
         for node in self._ads.nodes.values():
             node.refused.clear()
-        self._ads.push(changed)
+        self._put_all()
+
+    def _put_all(self) -> None:
+        """Send whatever changed, in no order, and wait for nobody."""
+        self._ads.push([kind for kind in TYPE_URLS if self._ads.snapshot.put(kind, self._resources(kind))])
 
     async def _read_back(self, generation: int) -> None:
         """Envoy accepts runtime values that it then ignores, so ask which ones are in force."""
         wanted = self._runtime()
         with contextlib.suppress(TelemetryUnavailable):  # a node that just died is found by its stream
             actual = await self._admin.fetch_runtime()
-            wrong = [key for key, value in wanted.items() if actual.get(key) != str(value)]
+            plain = {key: str(value) for key, value in wanted.items() if isinstance(value, int)}
+            wrong = [key for key, value in plain.items() if actual.get(key) != value]
             if wrong:
                 raise GatewayRefused(generation=generation, why=f"{wrong[0]} is {actual.get(wrong[0])}")
 
@@ -214,12 +237,20 @@ class EnvoyGateway:
         return False
 
     async def _learn(self, table: RouteTable) -> None:
-        """Find out how each release's health can be asked for; once per release."""
+        """Find out how each release's health can be asked for; once per release, since it may take a moment."""
         for release in _releases(table):
             key = (release.service, release.number)
             if key not in self._speaks_http:
-                answers = await asyncio.gather(*(_speaks_http(endpoint) for endpoint in release.endpoints))
-                self._speaks_http[key] = all(answers)
+                asking = (answers_health(endpoint, self._trusted_ca) for endpoint in release.endpoints)
+                self._speaks_http[key] = all(await asyncio.gather(*asking))
+
+    async def _learn_again(self) -> None:
+        """Before Envoy starts again: it opens no port before it has checked every endpoint once."""
+        async with self._lock:
+            self._speaks_http.clear()
+            await asyncio.gather(*(self._learn(table) for table in self._tables.values()))
+            written = self._ads.snapshot.written(CLUSTERS)
+            self._ads.snapshot.put(CLUSTERS, written | self._resources(CLUSTERS))
 
     def _generation(self, service: str) -> int:
         return self._tables[service].generation if service in self._tables else 0
@@ -241,54 +272,28 @@ class EnvoyGateway:
             }
         return {RECORDER: recorder_cluster(self._run_dir)} | {
             cluster_name(release): cluster(
-                table, release, speaks_http=self._speaks_http[release.service, release.number]
+                table,
+                release,
+                speaks_http=self._speaks_http[release.service, release.number],
+                trusted_ca=self._trusted_ca,
             )
             for table, release in arms
         }
 
-    def _runtime(self) -> dict[str, int]:
+    def _runtime(self) -> dict[str, Any]:
         """Return the leased layer: weights of every canary (they never sum to 0), overrides, sampling."""
-        values: dict[str, int] = {}
+        values: dict[str, Any] = {}
         for table in self._tables.values():
             if table.canary is not None:
-                values[weight_key(table.canary)] = table.weight
-                values[weight_key(table.stable)] = TOTAL - table.weight
+                values[weight_key(table.canary, table.canary)] = table.weight
+                values[weight_key(table.canary, table.stable)] = TOTAL - table.weight
                 values[override_key(table.canary)] = 100 if table.overrides else 0
             if share := self._shares.get(table.service):
-                values[mirror_key(table.service)] = max(1, round(share * _MIRROR_SHARES))
+                # A bare number would mean percent, whatever the route's own denominator says.
+                numerator = max(1, round(share * _MIRROR_SHARES))
+                values[mirror_key(table.service)] = {"numerator": numerator, "denominator": "TEN_THOUSAND"}
         return values
 
 
 def _releases(table: RouteTable) -> list[Release]:
     return [release for release in (table.stable, table.canary, table.warm) if release is not None]
-
-
-def _check_free(listen: str) -> None:
-    """Raise PortTaken where another program listens: Envoy's own socket option would silently share the port."""
-    host, _, port = listen.rpartition(":")
-    try:
-        socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(address=listen, option="--listen") from None
-        raise GatewayFailed(why=f"{listen}: {error.strerror}", log="--listen") from None
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-async def _speaks_http(endpoint: Endpoint) -> bool:
-    """Whether a server answers HTTP/1.1; one that is silent or down is given the benefit of the doubt."""
-    if endpoint.scheme == "https":
-        return True
-    try:
-        async with asyncio.timeout(_HELLO_S):
-            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-            try:
-                writer.write(f"GET /health HTTP/1.1\r\nhost: {endpoint.address}\r\nconnection: close\r\n\r\n".encode())
-                return (await reader.read(5)) == b"HTTP/"
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return True

@@ -21,6 +21,7 @@ def listener(table: RouteTable) -> dict[str, Any]:
         "http_filters": [_router()],
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "use_remote_address": True,
+        "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
         "stream_idle_timeout": "0s",  # the route's time-out bounds a request; a quiet WebSocket is no fault
         "early_header_mutation_extensions": [_mint()],
@@ -29,13 +30,18 @@ def listener(table: RouteTable) -> dict[str, Any]:
     return {
         "name": table.service,
         "address": {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}},
+        "enable_reuse_port": False,  # else another program could silently take a share of our port
         "filter_chains": [{"filters": [{"name": "http", "typed_config": connection}]}],
     }
 
 
 def _router() -> dict[str, Any]:
     router = f"{_TYPE}extensions.filters.http.router.v3.Router"
-    return {"name": "envoy.filters.http.router", "typed_config": {"@type": router, "upstream_log": attempt_loggers()}}
+    return {"name": "envoy.filters.http.router", "typed_config": {"@type": router, **_ROUTER}}
+
+
+#: Servers see what the client sent; only failed attempts are logged one by one.
+_ROUTER: dict[str, Any] = {"upstream_log": attempt_loggers(), "suppress_envoy_headers": True}
 
 
 def _mint() -> dict[str, Any]:

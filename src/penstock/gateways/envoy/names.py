@@ -2,7 +2,7 @@
 
 from penstock.registry.release import Release
 
-#: Runtime keys of live weights are `penstock.<cluster>`; of overrides and sampling as below.
+#: Runtime keys of live weights begin so; those of overrides and sampling stand below.
 WEIGHTS = "penstock"
 #: The one runtime layer that the control plane leases.
 LEASE_LAYER = "lease"
@@ -21,8 +21,13 @@ def cluster_name(release: Release) -> str:
     return f"{release.service}/{release.number}"
 
 
-def weight_key(release: Release) -> str:
-    return f"{WEIGHTS}.{cluster_name(release)}"
+def weight_prefix(canary: Release) -> str:
+    """Return the prefix of a split's weights: keys of one pair of releases never meet another pair's routes."""
+    return f"{WEIGHTS}.{cluster_name(canary)}"
+
+
+def weight_key(canary: Release, release: Release) -> str:
+    return f"{weight_prefix(canary)}.{cluster_name(release)}"
 
 
 def override_key(release: Release) -> str:

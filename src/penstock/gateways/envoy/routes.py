@@ -9,20 +9,21 @@ from penstock.gateways.envoy.names import (
     MINT_HEADER,
     RECORDER,
     SERVICE_HEADER,
-    WEIGHTS,
     cluster_name,
     mirror_key,
     override_key,
+    weight_prefix,
 )
 from penstock.registry.release import Release
 from penstock.routing.bucket import TOTAL
-from penstock.routing.repeatable import paths_by_methods
+from penstock.routing.repeatable import paths_by_method
 from penstock.routing.table import OVERRIDE_COOKIE, OVERRIDE_HEADER, RELEASE_HEADER, RouteTable
 
 _TYPE = "type.googleapis.com/envoy."
 #: A failed attempt goes to another pod, then to the other arm. Source: measured, ENVOY section 6.
 _AGAIN_ALWAYS = "connect-failure,refused-stream,reset-before-request"
 _AGAIN_IF_REPEATABLE = f"{_AGAIN_ALWAYS},reset,retriable-status-codes"
+_ANY_PATH = "/.*"
 _COOKIE_AGE_S = 31_536_000
 
 
@@ -77,10 +78,11 @@ def _identities(table: RouteTable) -> Iterator[tuple[str, list[Any], list[Any], 
     """Yield (route name, header matchers, hash policy, headers to add to the answer), in the order they are tried."""
     identity, salt = table.identity, table.salt
     whole = _hash(identity.header, "^(.*)$", salt)
-    yield "header", [_matches(identity.header, ".+")], whole, []
+    yield "header", [_not_empty(identity.header)], whole, []
     name = re.escape(identity.cookie)
-    of_cookie = _hash("cookie", rf"^(?:.*;\s*)?{name}=([^;]+).*$", salt)
-    yield "cookie", [_matches("cookie", rf"(.*;\s*)?{name}=[^;]+.*")], of_cookie, []
+    # The value's outer blanks do not count, as in `Identity.user_in`.
+    value = rf"(?:.*;[ \t]*)?{name}=[ \t]*([^;]*[^; \t])[ \t]*(?:;.*)?"
+    yield "cookie", [_matches("cookie", value)], _hash("cookie", f"^{value}$", salt), []
     if identity.use_address:
         yield "address", [], [{"connection_properties": {"source_ip": True}, "terminal": True}], []
         return
@@ -97,7 +99,7 @@ def _split(table: RouteTable, hashed: list[Any]) -> dict[str, Any]:
         {"name": cluster_name(table.canary), "weight": 0},
         {"name": cluster_name(table.stable), "weight": TOTAL},
     ]
-    weighted = {"clusters": arms, "runtime_key_prefix": WEIGHTS, "use_hash_policy": True}
+    weighted = {"clusters": arms, "runtime_key_prefix": weight_prefix(table.canary), "use_hash_policy": True}
     return {"weighted_clusters": weighted, "hash_policy": hashed, **_common(table)}
 
 
@@ -105,13 +107,16 @@ def _common(table: RouteTable) -> dict[str, Any]:
     service = {"header": {"key": SERVICE_HEADER, "value": table.service}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     mirror = {
         "cluster": RECORDER,
-        "request_headers_mutations": [{"append": service}],
+        "request_headers_mutations": [{"append": service}, {"remove": MINT_HEADER}],
+        "disable_shadow_host_suffix_append": True,
         "runtime_fraction": {
             "default_value": {"numerator": 0, "denominator": "TEN_THOUSAND"},
             "runtime_key": mirror_key(table.service),
         },
     }
-    fields: dict[str, Any] = {"timeout": f"{table.request_timeout_s}s", "request_mirror_policies": [mirror]}
+    fields: dict[str, Any] = {"timeout": f"{table.request_timeout_s}s"}
+    if table.canary is not None:  # only a rollout needs recorded requests
+        fields["request_mirror_policies"] = [mirror]
     served = (table.stable, *((table.canary,) if table.canary else ()))
     if any(endpoint.scheme == "https" for release in served for endpoint in release.endpoints):
         fields["auto_host_rewrite"] = True
@@ -120,9 +125,9 @@ def _common(table: RouteTable) -> dict[str, Any]:
 
 def _retry_tiers(table: RouteTable) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield (match, what is tried again): first what may be repeated, then everything else."""
-    for methods, paths in paths_by_methods(table.repeatable):
-        method = _matches(":method", methods)
-        yield {"safe_regex": {"regex": paths}, "headers": [method]}, _AGAIN_IF_REPEATABLE
+    for method, paths in paths_by_method(table.repeatable):
+        path = {"prefix": "/"} if paths == _ANY_PATH else {"safe_regex": {"regex": paths}}
+        yield {**path, "headers": [_exactly(":method", method)]}, _AGAIN_IF_REPEATABLE
     yield {"prefix": "/"}, _AGAIN_ALWAYS
 
 
@@ -159,6 +164,11 @@ def _hash(header: str, regex: str, salt: str) -> list[Any]:
 
 def _exactly(header: str, value: str) -> dict[str, Any]:
     return {"name": header, "string_match": {"exact": value}}
+
+
+def _not_empty(header: str) -> dict[str, Any]:
+    empty = {"name": header, "string_match": {"exact": ""}, "treat_missing_header_as_empty": True}
+    return {**empty, "invert_match": True}
 
 
 def _matches(header: str, regex: str) -> dict[str, Any]:

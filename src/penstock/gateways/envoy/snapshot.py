@@ -85,6 +85,7 @@ class NodeView:
         sent: kind -> (nonce, version, names) of the last response.
         acked: kind -> (version, names) of the last one it accepted.
         refused: kind -> why it refused the last one.
+        generations: service -> the newest generation that it has acknowledged whole.
     """
 
     id: str
@@ -92,6 +93,7 @@ class NodeView:
     sent: dict[str, tuple[str, int, frozenset[str]]] = field(default_factory=dict)
     acked: dict[str, tuple[int, frozenset[str]]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=dict)
 
     def heard(self, kind: str, names: frozenset[str], nonce: str, error: str) -> bool:
         """Take note of a request; return whether it wants an answer (a new or changed subscription)."""

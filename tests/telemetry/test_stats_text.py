@@ -8,7 +8,7 @@ from penstock.telemetry.stats_text import Snapshot, grown, labels_of, parsed
 
 GOLDEN = (Path(__file__).parent / "golden_stats.txt").read_text()
 _RQ = "penstock.rq.arm.tts/2.route.header.pod.127.0.0.1:7003.code.200.flags.-.att.1"
-_TTFB = "penstock.ttfb.arm.tts/2.pod.127.0.0.1:7003"
+_TTFB = "penstock.ttfb.arm.tts/2.pod.127.0.0.1:7003.route.header"
 
 
 def test_what_envoy_wrote() -> None:

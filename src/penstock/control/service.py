@@ -47,6 +47,7 @@ class ServiceControl:
         verdict: the judge's last word; only of use while there is a canary.
         waiting: what the rollout waits for, one sentence.
         trouble: what went wrong lately and is being retried, or None.
+        dead: releases in use of which no gateway can reach any endpoint.
         lock: held while a decision is made and applied; commands take it too.
     """
 
@@ -55,6 +56,7 @@ class ServiceControl:
         self.verdict = Verdict(Word.UNDECIDED)
         self.waiting = ""
         self.trouble: str | None = None
+        self.dead: tuple[Release, ...] = ()
         self.lock = asyncio.Lock()
         self.n_requests = 0
         self.n_anonymous = 0
@@ -80,6 +82,7 @@ class ServiceControl:
     async def tick(self, reading: ServiceReading | None, health: Mapping[str, bool]) -> None:
         """Judge what was counted since the last tick (None: telemetry failed), decide, and make it so."""
         self._observe(reading)
+        self.dead = self._dead(health)
         await self._tune_sampling(reading)
         async with self.lock:
             if self._suspended and not await self._unsuspend():
@@ -252,6 +255,11 @@ class ServiceControl:
             self._share = wanted
             with contextlib.suppress(GatewaySilent):  # sampling is a courtesy; the next change of rate tries again
                 await self._ports.gateway.sample(self.state.service, wanted)
+
+    def _dead(self, health: Mapping[str, bool]) -> tuple[Release, ...]:
+        """Return the releases whose endpoints are all known to be unreachable; one that is not known yet is none."""
+        serving = [r for r in (self.state.stable, self.state.canary) if r is not None]
+        return tuple(r for r in serving if not any(health.get(e.address, True) for e in r.endpoints))
 
     def _seen(self, health: Mapping[str, bool]) -> Observed:
         state = self.state

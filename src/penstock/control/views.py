@@ -118,7 +118,7 @@ def _assumptions(state: ServiceState) -> list[str]:
 
 
 def _warnings(control: ServiceControl) -> list[str]:
-    said = []
+    said = [_dead_words(control, release) for release in control.dead]
     if control.state.canary and control.n_requests == 0:
         said.append("no traffic: nothing can be judged until requests come through the gateway")
     if control.n_requests >= _ENOUGH_REQUESTS and control.n_anonymous > _ANONYMOUS_RATIO * control.n_requests:
@@ -129,3 +129,12 @@ def _warnings(control: ServiceControl) -> list[str]:
             f"{identity.cookie}, else users may flip between releases"
         )
     return said
+
+
+def _dead_words(control: ServiceControl, release: Release) -> str:
+    """Say whose servers are down, and who serves its users meanwhile."""
+    state = control.state
+    other = state.stable if release == state.canary else state.canary
+    if other is None or other in control.dead:
+        return f"no endpoint of {release.name} answers: nobody is served"
+    return f"no endpoint of {release.name} answers: {other.name} serves its users as far as it can"

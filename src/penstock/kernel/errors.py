@@ -366,7 +366,7 @@ class BrokenError(PenstockError):
 class DemoFailed(BrokenError):
     """The demo did not go as it must: {why}.
 
-    Remedy: stop other heavy programs and run it again; a machine that is too busy is the usual cause.
+    Remedy: read what was said above it; where the machine was too busy, stop other heavy programs and run it again.
     """
 
     code = "demo-failed"

@@ -1,6 +1,7 @@
 """A release: an immutable set of one version per component, served at one or more endpoints."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +13,7 @@ from penstock.kernel.names import checked_version
 #: The component of a service that is released whole.
 WHOLE = "model"
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -32,17 +34,24 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Self:
         """Read `http://HOST[:PORT]`; anything else, a path included, raises InvalidUrl."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+        except ValueError as error:
+            raise InvalidUrl(url=url, why=str(error)) from None
         if parts.scheme not in _DEFAULT_PORTS:
             raise InvalidUrl(url=url, why=f"scheme {parts.scheme!r} is not http or https")
         if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
             raise InvalidUrl(url=url, why="it holds more than a scheme, a host and a port")
         try:
-            port = parts.port or _DEFAULT_PORTS[parts.scheme]
+            port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
         except ValueError:
-            raise InvalidUrl(url=url, why="its port is not a number from 1 to 65535") from None
+            port = 0
+        if port == 0:
+            raise InvalidUrl(url=url, why="its port is not a number from 1 to 65535")
         if not parts.hostname or any(c.isspace() for c in parts.hostname):
             raise InvalidUrl(url=url, why="it names no host")
+        if not _HOST.fullmatch(parts.hostname):
+            raise InvalidUrl(url=url, why="a host is written with letters, digits, dots and dashes")
         return cls(parts.scheme, "127.0.0.1" if parts.hostname == "localhost" else parts.hostname, port)
 
     @property

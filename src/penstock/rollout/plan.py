@@ -1,5 +1,6 @@
 """A plan: how a canary is metered in, and what it is held to."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 from penstock.judge.limits import Limits
 from penstock.kernel.errors import InvalidPlan
-from penstock.routing.repeatable import DEFAULT_REPEATABLE
+from penstock.routing.repeatable import DEFAULT_REPEATABLE, as_regex
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -73,8 +74,11 @@ class Plan:
             raise InvalidPlan(why=f"a step must be above 0 and at most 100, not {_listed(weights)}")
         if any(b <= a for a, b in pairwise(weights)):
             raise InvalidPlan(why=f"its steps must grow, not go {_listed(weights)}")
-        if any(step.dwell_s < 0 for step in self.steps) or self.min_requests < 0:
+        times_s = (*(step.dwell_s for step in self.steps), self.max_withdrawn_s)
+        if any(time_s < 0 for time_s in times_s) or min(self.min_requests, self.max_withdrawals) < 0:
             raise InvalidPlan(why="times and counts cannot be negative")
+        if self.request_timeout_s <= 0:
+            raise InvalidPlan(why="request_timeout must be above zero")
 
     @property
     def longest_stall_s(self) -> float:
@@ -108,7 +112,7 @@ class Plan:
 
 def seconds_of(value: object, what: str) -> float:
     """Read `30s`, `10m`, `2h`, `1d`, `250ms` or plain seconds; anything else raises InvalidPlan naming `what`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     match = _DURATION.fullmatch(str(value).strip())
     if not match:
@@ -147,12 +151,12 @@ def plan_from(written: Mapping[str, Any]) -> Plan:
         raise InvalidPlan(why=f"on_failure is rollback or hold, not {fields['on_failure']!r}") from None
     return Plan(
         steps=_steps(fields),
-        min_requests=int(_number(fields["min_requests"], "min_requests")),
+        min_requests=_count(fields["min_requests"], "min_requests"),
         on_failure=on_failure,
-        max_withdrawals=int(_number(fields["max_withdrawals"], "max_withdrawals")),
+        max_withdrawals=_count(fields["max_withdrawals"], "max_withdrawals"),
         max_withdrawn_s=seconds_of(fields["max_withdrawn"], "max_withdrawn"),
         request_timeout_s=seconds_of(fields["request_timeout"], "request_timeout"),
-        repeatable=tuple(str(pattern) for pattern in fields["repeatable"]),
+        repeatable=_patterns(fields["repeatable"]),
         limits=_limits(fields),
     )
 
@@ -192,9 +196,26 @@ def _step(written: object, *, default_s: float) -> Step:
 
 def _number(value: object, what: str) -> float:
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise InvalidPlan(why=f"{what} {value!r} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidPlan(why=f"{what} {value!r} is not a number")
+    return number
+
+
+def _count(value: object, what: str) -> int:
+    number = _number(value, what)
+    if not number.is_integer():
+        raise InvalidPlan(why=f"{what} {value!r} is not a whole number")
+    return int(number)
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) for pattern in value):
+        raise InvalidPlan(why="repeatable must be a list of patterns, e.g. [GET /*, POST /synthesize]")
+    as_regex(value)  # raises UsageError for a pattern that no gateway could match
+    return tuple(value)
 
 
 def _refuse_unknown(written: Mapping[str, Any], known: Iterable[str], what: str) -> None:

@@ -127,7 +127,8 @@ def test_quiet_time_doubles_up_to_five_stalls(stepping: Story) -> None:
 def test_a_canary_that_cannot_be_tested_comes_back_on_a_trickle(stepping: Story) -> None:
     state = stepping.take(decide(stepping.state, calm(verdict=verdict(alarm=True))))
     assert decide(state, calm(verdict=verdict(quiet_s=299.0), in_phase_s=299.0)).kind is None
-    restored = stepping.take(decide(state, calm(verdict=verdict(quiet_s=301.0), in_phase_s=301.0)))
+    frozen = verdict(quiet_s=0.0, gross_s=4.0)  # as the judge last saw it; nothing new can be seen
+    restored = stepping.take(decide(state, calm(verdict=frozen, in_phase_s=301.0)))
     assert restored.weight_pct == 1.0
     assert "blind" in restored.reason
 

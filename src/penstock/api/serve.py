@@ -48,7 +48,11 @@ async def _serve(options: UpOptions, api: socket.socket, say: Callable[[str], No
             if not parts.loop.services:
                 await parts.gateway.stop_envoy()  # it serves nothing; a failed `up` leaves nothing behind
             raise
-        server = _Server(uvicorn.Config(create_app(parts.plane), log_level="warning", timeout_graceful_shutdown=2))
+        server = _Server(
+            uvicorn.Config(
+                create_app(parts.plane, stopped=parts.loop.stopped), log_level="warning", timeout_graceful_shutdown=2
+            )
+        )
         serving = asyncio.create_task(server.serve(sockets=[api]))
         _announce(parts.plane, api, say)
         await _first(stop.wait(), parts.loop.stopped.wait())

@@ -39,7 +39,12 @@ class Prober:
         self._suspects: dict[int, RecordedRequest] = {}
         self._controls: dict[int, RecordedRequest] = {}
         self._turn = 0
-        self.n_answered = 0
+        self._n_recorded = 0
+
+    @property
+    def has_gone_round(self) -> bool:
+        """Whether every recorded request had its turn: one that was not replayed yet may be the one that fails."""
+        return 0 < self._n_recorded <= self._turn
 
     async def run(self, on_tick: Callable[[Tick], None], on_round: Callable[[Round], None]) -> None:
         """Replay until cancelled."""
@@ -60,7 +65,7 @@ class Prober:
             self._replay(request, self._pod_of(self._canary)), self._replay(request, self._pod_of(self._stable))
         )
         self._turn += 1
-        self.n_answered += 1
+        self._n_recorded = len(recorded)
         self._remember(request, on_canary, on_stable)
         return Tick(
             at_s=self._clock.monotonic_s(),

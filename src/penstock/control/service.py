@@ -48,6 +48,7 @@ class ServiceControl:
         waiting: what the rollout waits for, one sentence.
         trouble: what went wrong lately and is being retried, or None.
         dead: releases in use of which no gateway can reach any endpoint.
+        n_requests: users' requests since this process started; `n_in_rollout`: since the rollout did.
         lock: held while a decision is made and applied; commands take it too.
     """
 
@@ -59,6 +60,7 @@ class ServiceControl:
         self.dead: tuple[Release, ...] = ()
         self.lock = asyncio.Lock()
         self.n_requests = 0
+        self.n_in_rollout = 0
         self.n_anonymous = 0
         self.n_overridden = 0
         self.n_on_step = 0
@@ -199,6 +201,7 @@ class ServiceControl:
                 max_duration_s=None,
             )
             self.verdict = Verdict(Word.UNDECIDED)
+            self.n_in_rollout = 0
             self._ports.mirror.allow(state.service, state.plan.repeatable)
         self._switch_probing()
 
@@ -232,6 +235,7 @@ class ServiceControl:
         at_s = self._ports.clock.monotonic_s()
         if reading is not None:
             self.n_requests += reading.n_requests
+            self.n_in_rollout += reading.n_requests
             self.n_anonymous += reading.n_anonymous
             self.n_overridden += reading.n_overridden
         if self._judge is None:
@@ -271,7 +275,7 @@ class ServiceControl:
             stable_healthy=any(health.get(e.address, True) for e in state.stable.endpoints),
             canary_healthy=state.canary is not None
             and any(health.get(e.address, False) for e in state.canary.endpoints),
-            probed=self._prober is not None and self._prober.n_answered > 0,
+            probed=self._prober is not None and self._prober.has_gone_round,
         )
 
 

@@ -119,7 +119,7 @@ def _assumptions(state: ServiceState) -> list[str]:
 
 def _warnings(control: ServiceControl) -> list[str]:
     said = [_dead_words(control, release) for release in control.dead]
-    if control.state.canary and control.n_requests == 0:
+    if control.state.canary and control.n_in_rollout == 0:
         said.append("no traffic: nothing can be judged until requests come through the gateway")
     if control.n_requests >= _ENOUGH_REQUESTS and control.n_anonymous > _ANONYMOUS_RATIO * control.n_requests:
         share_pct = 100 * control.n_anonymous / control.n_requests

@@ -34,7 +34,7 @@ class Observed:
         applied: whether every live gateway acknowledged the state's generation.
         stable_healthy: whether a gateway can reach an endpoint of stable.
         canary_healthy: the same for the canary.
-        probed: whether the withdrawn canary answered replayed requests since it was withdrawn.
+        probed: whether every recorded request was replayed since the canary was withdrawn.
     """
 
     verdict: Verdict
@@ -199,17 +199,17 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
     if state.n_withdrawals > plan.max_withdrawals or seen.in_phase_s > plan.max_withdrawn_s:
         why = f"withdrawn {state.n_withdrawals} times and still not clear: {_because(seen.verdict)}"
         return held(state, why, weight_pct=0.0, paused=True, n_canary=seen.verdict.n_canary)
-    needed_s = quiet_needed_s(state)
-    quiet_s = min(seen.verdict.quiet_s, seen.in_phase_s)
-    suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= _SUSPICIOUS
-    if not seen.canary_healthy or suspicious or quiet_s < needed_s:
-        return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
     back_to = state.withdrawn_from or Phase.STEPPING
     facts: dict[str, Any] = {"phase": back_to.value, "step": state.step, "weight_pct": state.step_weight_pct}
     if seen.probed:
+        needed_s, quiet_s = quiet_needed_s(state), min(seen.verdict.quiet_s, seen.in_phase_s)
+        suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= _SUSPICIOUS
+        if not seen.canary_healthy or suspicious or quiet_s < needed_s:
+            return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
         return Decision(Kind.RESTORED, f"behaved for {quiet_s:.0f} s under replayed requests", facts)
-    if seen.in_phase_s < plan.longest_stall_s * _QUIET_LONGEST:
-        return Decision(None, "nothing to replay; waiting the longest quiet time")
+    if not seen.canary_healthy or seen.in_phase_s < plan.longest_stall_s * _QUIET_LONGEST:
+        return Decision(None, "testing again; not every recorded request was replayed yet")
+    # What was seen before the withdrawal stands still while nothing can be replayed; only a trickle can tell more.
     trickle_pct = max(_BLIND_PCT, state.step_weight_pct * _BLIND_SHARE)
     facts |= {"phase": Phase.STEPPING.value, "step": max(state.step - 1, 0), "weight_pct": trickle_pct}
     return Decision(Kind.RESTORED, f"blind: nothing could be replayed; back on {trickle_pct:g} %", facts)

@@ -1,0 +1,100 @@
+"""Reading what was typed: services, plans, times. Anything that cannot be meant is one sentence with a remedy."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.kernel.errors import DuplicateEndpoint, InvalidPlan, UsageError
+from penstock.kernel.names import checked_service
+
+
+def services_of(words: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read `NAME=URL[,URL...]` words. Raises UsageError, InvalidName, InvalidUrl, DuplicateEndpoint."""
+    from penstock.registry.release import Endpoint  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    owners: dict[Endpoint, str] = {}
+    services: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        name, equals, urls = word.partition("=")
+        if not equals or not urls:
+            raise UsageError(detail=f"{word!r} is not NAME=URL, e.g. tts=http://127.0.0.1:6006.")
+        if checked_service(name) in services:
+            raise UsageError(detail=f"{name!r} is named twice; separate the URLs of one service by commas.")
+        endpoints = [Endpoint.parse(url) for url in urls.split(",")]
+        for endpoint in endpoints:
+            if endpoint in owners:
+                raise DuplicateEndpoint(url=endpoint.url, owner=owners[endpoint])
+            owners[endpoint] = name
+        services[name] = tuple(endpoint.url for endpoint in endpoints)
+    return tuple(services.items())
+
+
+def seconds_asked(written: str, option: str) -> float:
+    """Read a time such as 10s or 5m, above 0, seconds."""
+    from penstock.rollout.plan import seconds_of  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    try:
+        seconds = seconds_of(written, option)
+    except InvalidPlan:
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(detail=f"{option} {written!r} is not a time above zero, such as 30s, 10m or 2h.")
+    return seconds
+
+
+def plan_asked(file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan from a file with the options laid over it, checked and complete. Raises InvalidPlan."""
+    from penstock.rollout.plan import plan_from  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    written = _written(file) if file else {}
+    given = {name: value for name, value in options.items() if value is not None}
+    if "dwell" in given and "steps" not in given:
+        written = {**written, "steps": _without_dwells(written.get("steps"))}
+    return plan_from({**written, **given}).as_json()
+
+
+def planned_s(plan: Mapping[str, Any]) -> float:
+    """Return how long a plan takes when nothing has to be waited for, seconds."""
+    return sum(float(step["dwell"]) for step in plan["steps"])
+
+
+def _without_dwells(steps: object) -> object:
+    """An option overrides the file, also where the file names a dwell for each step."""
+    if not isinstance(steps, list):
+        return steps
+    return [{k: v for k, v in step.items() if k != "dwell"} if isinstance(step, dict) else step for step in steps]
+
+
+def _written(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidPlan(why=f"{file} cannot be read: {why}") from None
+    content = _json(file, text) if file.suffix == ".json" else _yaml(file, text)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidPlan(why=f"{file} holds no fields such as steps: 5,25,100")
+    return content
+
+
+def _json(file: Path, text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidPlan(why=f"{file} is not JSON: {error}") from None
+
+
+def _yaml(file: Path, text: str) -> object:
+    from ruamel.yaml import YAML  # noqa: PLC0415 - only plan files need it
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - as above
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InvalidPlan(why=f"{file} is not YAML{place}: {problem}") from None

@@ -1,0 +1,48 @@
+"""Commands that ask: status, list, get, history, explain, doctor."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from penstock.cli import wording
+from penstock.cli.client import Api, service_path
+from penstock.cli.exit_codes import ExitCode
+from penstock.cli.options import LOCAL, TABLE, Name, Output, Url
+from penstock.cli.terminal import Terminal
+
+
+def status(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
+    """Show a service on one screen."""
+    _show(output, api, service_path(name), wording.summary)
+
+
+def list_services(output: Output = TABLE, api: Url = LOCAL) -> None:
+    """List services, one line each."""
+    _show(output, api, "/v1/services", wording.listing)
+
+
+def get(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
+    """Show everything that is known of a service."""
+    _show(output, api, service_path(name), wording.detail)
+
+
+def history(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
+    """Show the journal of a service, oldest entry first."""
+    _show(output, api, f"{service_path(name)}/history", wording.history)
+
+
+def explain(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
+    """Explain the last decision, with the numbers it rests on."""
+    _show(output, api, f"{service_path(name)}/explain", wording.explanation)
+
+
+def doctor(output: Output = TABLE, api: Url = LOCAL) -> int:
+    """Check the control plane, its journal, its gateways and its services; exit 1 when something is wrong."""
+    found = _show(output, api, "/doctor", wording.checks)
+    return ExitCode.OK if all(check["ok"] for check in found) else ExitCode.ERROR
+
+
+def _show(output: Output, api: str, path: str, lines: Callable[[Any], Iterable[str]]) -> Any:
+    with Api(api) as plane:
+        answer = plane.fetch(path)
+    Terminal(output).answer(answer, lines(answer))
+    return answer

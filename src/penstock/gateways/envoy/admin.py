@@ -37,11 +37,15 @@ class Admin:
     async def fetch_health(self) -> Mapping[str, bool]:
         """Return `host:port` -> whether Envoy may send to it, as its own release's cluster sees it."""
         health: dict[str, bool] = {}
-        for cluster in (await self._get("/clusters?format=json")).get("cluster_statuses", ()):
+        for cluster in await self._clusters():
             for host in cluster.get("host_statuses", ()):
                 if host.get("priority", 0) == 0 and host.get("hostname"):
                     health[host["hostname"]] = _is_healthy(host["health_status"])
         return health
+
+    async def fetch_active(self) -> frozenset[str]:
+        """Return the names of the clusters that can be sent to: all but those that wait for their first checks."""
+        return frozenset(cluster["name"] for cluster in await self._clusters())
 
     async def drain(self) -> None:
         """Ask clients to leave; answers carry `connection: close` from now on."""
@@ -49,6 +53,9 @@ class Admin:
             await self._client.post("http://envoy/drain_listeners?graceful")
         except httpx2.HTTPError:
             return  # it is gone already, which is what draining is for
+
+    async def _clusters(self) -> list[dict[str, Any]]:
+        return list((await self._get("/clusters?format=json")).get("cluster_statuses", ()))
 
     async def _get(self, path: str) -> Any:
         try:

@@ -1,7 +1,6 @@
 """Clusters and their endpoints: one cluster per release, with the other arm's pods as failover."""
 
 from collections.abc import Iterable
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ _NO_BREAKER = 1_000_000
 #: Source: Envoy docs, ClusterLoadAssignment.Policy.overprovisioning_factor.
 _NO_SPILL_PCT = 100_000
 #: Below what servers keep an idle connection open for (uvicorn 5 s, gunicorn 2 s): who closes first is never the server.
-_IDLE = "1.5s"
+#: It bounds a connection's age, since Envoy's `idle_timeout` would also end health checks that take longer.
+_CONNECTION_AGE = "1.5s"
 #: A probe that hangs says nothing: the server may be busy with requests. A server that is gone is found by its connection.
 _PROBE_PATIENCE = "86400s"
 #: Finds a machine that vanished within 11 s; a busy server's kernel answers for it.
@@ -29,17 +29,23 @@ _KEEP_ALIVE = {"keepalive_probes": 3, "keepalive_time": 5, "keepalive_interval":
 
 
 def cluster(table: RouteTable, release: Release, *, speaks_http: bool, trusted_ca: Path) -> dict[str, Any]:
-    """Return the cluster of one release. A server that does not answer `/health` is checked by connecting to it."""
+    """Return the cluster of one release. A server that does not answer `/health` is checked by connecting to it.
+
+    It depends on the release alone wherever it can: a changed cluster forgets the health of its endpoints, and until a
+    busy server has answered again, the other arm would stand in for it.
+    """
     other = failover(table, release)
     fields: dict[str, Any] = {
         "name": cluster_name(release),
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
+        # Else Envoy goes on sending to endpoints that it was told to forget, for as long as they are healthy.
+        "ignore_health_on_host_removal": True,
         "upstream_connection_options": {"tcp_keepalive": _KEEP_ALIVE},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [_breaker("DEFAULT"), _breaker("HIGH")]},
         "health_checks": [_health_check(speaks_http=speaks_http)],
-        "outlier_detection": _outlier_detection(len(release.endpoints), len(other.endpoints) if other else 0),
+        "outlier_detection": _outlier_detection(len(release.endpoints)),
         "typed_extension_protocol_options": {_OPTIONS: _PROTOCOL},
     }
     secure = {e.host: e for e in _all_endpoints(release, other) if e.scheme == "https"}
@@ -61,14 +67,14 @@ def needs_dns(release: Release, other: Release | None) -> bool:
 def failover(table: RouteTable, release: Release) -> Release | None:
     """Return whose pods answer when none of the release's own is healthy.
 
-    Stable always stands in for the canary. The canary stands in for stable while it may serve at all, which a release
-    that is being rolled back may not.
+    Stable always stands in for the canary. The canary stands in for stable while anybody may reach it, which nobody may
+    where it is being rolled back.
     """
     if table.canary is None or release not in (table.stable, table.canary):
         return None
     if release == table.canary:
         return table.stable
-    return table.canary if table.overrides else None
+    return table.canary if table.overrides or table.weight else None
 
 
 def assignment(table: RouteTable, release: Release) -> dict[str, Any]:
@@ -142,18 +148,20 @@ def _health_check(*, speaks_http: bool) -> dict[str, Any]:
     return {**common, "timeout": _PROBE_PATIENCE, "http_health_check": {"path": "/health", "expected_statuses": alive}}
 
 
-def _outlier_detection(n_own: int, n_failover: int) -> dict[str, Any]:
-    """Eject pods that cannot be reached or answer 502..504, but never an arm's last one.
+def _outlier_detection(n_own: int) -> dict[str, Any]:
+    """Eject a pod that cannot be reached or answers 502..504, one at a time and never an arm's last one.
 
-    Envoy ejects while (ejected + 1) / hosts <= max_ejection_percent; hosts include the failover's, hence the share.
-    500s are the version's own affair: they are for the judge, and ejecting their pod would hide them.
+    One at a time is what 0 % with `always_eject_one_host` means; a share would count the failover's pods too. More dead
+    pods are found by their health checks. 500s are the version's own affair: they are for the judge, and ejecting their
+    pod would hide them.
     """
     enforcing = 0 if n_own == 1 else 100
     return {
         "interval": "1s",
         "base_ejection_time": "5s",
         "max_ejection_time": "30s",
-        "max_ejection_percent": ceil(100 * (n_own - 1) / (n_own + n_failover)),
+        "max_ejection_percent": 0,
+        "always_eject_one_host": True,
         "split_external_local_origin_errors": True,
         "enforcing_consecutive_5xx": 0,
         "enforcing_success_rate": 0,
@@ -197,5 +205,5 @@ _OPTIONS_TYPE = f"{_TYPE}extensions.upstreams.http.v3.HttpProtocolOptions"
 _PROTOCOL: dict[str, Any] = {
     "@type": _OPTIONS_TYPE,
     "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
-    "common_http_protocol_options": {"idle_timeout": _IDLE},
+    "common_http_protocol_options": {"max_connection_duration": _CONNECTION_AGE},
 }

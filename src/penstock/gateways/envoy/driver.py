@@ -5,13 +5,14 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from penstock.gateways.envoy.admin import Admin
 from penstock.gateways.envoy.ads import AdsServer
 from penstock.gateways.envoy.clusters import SYSTEM_CAS, assignment, cluster, failover, needs_dns, recorder_cluster
 from penstock.gateways.envoy.listeners import listener
-from penstock.gateways.envoy.looking import answers_health, check_free
+from penstock.gateways.envoy.looking import answers_health, check_free, until_free
 from penstock.gateways.envoy.names import LEASE_LAYER, RECORDER, cluster_name, mirror_key, override_key, weight_key
 from penstock.gateways.envoy.routes import route_name, routes
 from penstock.gateways.envoy.snapshot import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, RUNTIME, TYPE_URLS
@@ -36,6 +37,8 @@ _CONNECT_S = 10.0
 _SOCKET_PATH_BYTES = 107
 _LONGEST_SOCKET = "recorder.sock"
 _MIRROR_SHARES = 10_000
+#: Envoy's reasons may quote a whole configuration.
+_WHY_CHARACTERS = 300
 
 
 class EnvoyGateway:
@@ -129,7 +132,7 @@ class EnvoyGateway:
             try:
                 await self._program(table, before)
             except GatewayRefused:
-                self._restore(table.service, before)
+                await self._restore(table, before)
                 raise
             except GatewaySilent:
                 self._put_all()  # who connects, or speaks again, finds everything
@@ -169,7 +172,7 @@ class EnvoyGateway:
         )
         if same_routes:  # only weights or overrides moved: one push, and it comes first
             await self._put([RUNTIME], generation=generation)
-        await self._put([CLUSTERS, ENDPOINTS], generation=generation, keep=True)
+        await self._put_clusters(table)
         if before is None or before.stable != table.stable:
             await self._wait_for_health(table.stable)
         await self._put([LISTENERS, ROUTES], generation=generation)
@@ -187,7 +190,7 @@ class EnvoyGateway:
         await self._ads.wait_until(lambda: self._has_answered(kinds), _ACK_S)
         refusals = [why for node in self._ads.nodes.values() for kind, why in node.refused.items() if kind in kinds]
         if refusals:
-            raise GatewayRefused(generation=generation, why=refusals[0])
+            raise GatewayRefused(generation=generation, why=shorten(refusals[0], _WHY_CHARACTERS))
         if behind := self._behind(kinds):
             raise GatewaySilent(generation=generation, nodes=", ".join(behind))
 
@@ -199,15 +202,18 @@ class EnvoyGateway:
         live = self._ads.nodes.values()
         return sorted(node.id for node in live if not node.has(self._ads.snapshot, kinds))
 
-    def _restore(self, service: str, before: RouteTable | None) -> None:
-        """After a refusal: what nodes still serve is what we want again."""
+    async def _restore(self, refused: RouteTable, before: RouteTable | None) -> None:
+        """After a refusal: what nodes still serve is what we want again, and a new listener's port is free again."""
         if before is None:
-            del self._tables[service]
+            del self._tables[refused.service]
         else:
-            self._tables[service] = before
+            self._tables[refused.service] = before
         for node in self._ads.nodes.values():
             node.refused.clear()
         self._put_all()
+        if before is None or before.listen != refused.listen:
+            await self._ads.wait_until(lambda: not self._behind(TYPE_URLS), _ACK_S)
+            await until_free(refused.listen, _ACK_S)
 
     def _put_all(self) -> None:
         """Send whatever changed, in no order, and wait for nobody."""
@@ -222,6 +228,25 @@ class EnvoyGateway:
             wrong = [key for key, value in plain.items() if actual.get(key) != value]
             if wrong:
                 raise GatewayRefused(generation=generation, why=f"{wrong[0]} is {actual.get(wrong[0])}")
+
+    async def _put_clusters(self, table: RouteTable) -> None:
+        """Send clusters; Envoy acknowledges them when each endpoint was checked once.
+
+        A server that answered `/health` a moment ago and no longer does is checked by connecting to it instead.
+        """
+        try:
+            await self._put([CLUSTERS, ENDPOINTS], generation=table.generation, keep=True)
+        except GatewaySilent:
+            if not (unchecked := await self._unchecked(table)):
+                raise
+            self._speaks_http.update({(release.service, release.number): False for release in unchecked})
+            await self._put([CLUSTERS, ENDPOINTS], generation=table.generation, keep=True)
+
+    async def _unchecked(self, table: RouteTable) -> list[Release]:
+        with contextlib.suppress(TelemetryUnavailable):  # a node that just died is found by its stream
+            active = await self._admin.fetch_active()
+            return [release for release in _releases(table) if cluster_name(release) not in active]
+        return []
 
     async def _wait_for_health(self, release: Release) -> None:
         """Give a release that becomes stable a moment to be found healthy; a dead one is not waited for longer."""

@@ -1,6 +1,7 @@
 """Looking before acting: whether a port is free, and how a server's health can be asked for."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -23,6 +24,16 @@ def check_free(listen: str) -> None:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(address=listen, option="--listen") from None
         raise GatewayFailed(why=f"{listen}: {error.strerror}", log="--listen") from None
+
+
+async def until_free(listen: str, patience_s: float) -> None:
+    """Wait until a port that was ours is free; it is not for as long as its listener drains."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while True:
+                with contextlib.suppress(PortTaken):
+                    return check_free(listen)
+                await asyncio.sleep(0.05)
 
 
 async def answers_health(endpoint: Endpoint, trusted_ca: Path) -> bool:

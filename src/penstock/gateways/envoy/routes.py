@@ -23,6 +23,8 @@ _TYPE = "type.googleapis.com/envoy."
 #: A failed attempt goes to another pod, then to the other arm. Source: measured, ENVOY section 6.
 _AGAIN_ALWAYS = "connect-failure,refused-stream,reset-before-request"
 _AGAIN_IF_REPEATABLE = f"{_AGAIN_ALWAYS},reset,retriable-status-codes"
+#: A dead pod has the fewest requests, so the balancer likes it: until it is out, a quarter of the picks is another one.
+_N_PICKS = 50
 _ANY_PATH = "/.*"
 _COOKIE_AGE_S = 31_536_000
 
@@ -49,7 +51,7 @@ def _routes(table: RouteTable) -> Iterator[dict[str, Any]]:
             yield {
                 "name": name,
                 "match": {**match, "headers": [*headers, *match.get("headers", [])]},
-                "route": {**action, "retry_policy": _retry(again)},
+                "route": {**action, "retry_policy": _retry(again, _n_own_tries(table))},
                 **_answers(extras),
             }
 
@@ -70,7 +72,11 @@ def _overrides(table: RouteTable, canary: Release) -> Iterator[dict[str, Any]]:
         ("override-canary", by_header, canary),
         ("override-canary", by_cookie, canary),
     ):
-        action = {"cluster": cluster_name(release), **_common(table), "retry_policy": _retry(_AGAIN_ALWAYS)}
+        action = {
+            "cluster": cluster_name(release),
+            **_common(table),
+            "retry_policy": _retry(_AGAIN_ALWAYS, _n_own_tries(table)),
+        }
         yield {"name": kind, "match": match, "route": action, **_answers([])}
 
 
@@ -131,7 +137,13 @@ def _retry_tiers(table: RouteTable) -> Iterator[tuple[dict[str, Any], str]]:
     yield {"prefix": "/"}, _AGAIN_ALWAYS
 
 
-def _retry(retry_on: str) -> dict[str, Any]:
+def _n_own_tries(table: RouteTable) -> int:
+    """Return after how many attempts the other arm is tried: a second pod of the own one comes first, where one is."""
+    served = (table.stable, *((table.canary,) if table.canary else ()))
+    return 2 if any(len(release.endpoints) > 1 for release in served) else 1
+
+
+def _retry(retry_on: str, n_own_tries: int) -> dict[str, Any]:
     priorities = f"{_TYPE}extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     hosts = f"{_TYPE}extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
@@ -139,13 +151,13 @@ def _retry(retry_on: str) -> dict[str, Any]:
         "retriable_status_codes": [503],
         "num_retries": 3,
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
-        "host_selection_retry_max_attempts": 3,
+        "host_selection_retry_max_attempts": _N_PICKS,
         "retry_host_predicate": [
             {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": hosts}}
         ],
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
-            "typed_config": {"@type": priorities, "update_frequency": 1},
+            "typed_config": {"@type": priorities, "update_frequency": n_own_tries},
         },
     }
 

@@ -90,7 +90,8 @@ class Supervisor:
             if await _ended(pid, _STOP_S):
                 break
         self.pid = None
-        self._pid_file.unlink(missing_ok=True)
+        for left in (self._pid_file, self._run_dir / "admin.sock"):
+            left.unlink(missing_ok=True)
         return True
 
     async def _spawn(self) -> None:

@@ -92,6 +92,15 @@ async def test_tls_where_nobody_speaks_it(replayer: Replayer) -> None:
     assert outcome.why
 
 
+@pytest.mark.parametrize(("said", "garbled"), [(b"\0\0\6\4", True), (b"", False)], ids=["HTTP/2 settings", "nothing"])
+async def test_a_server_of_another_protocol_is_told_from_a_silent_one(
+    replayer: Replayer, said: bytes, *, garbled: bool
+) -> None:
+    async with serving(answers(said)) as endpoint:
+        outcome, _ = await replayer.probe(endpoint, "/health", timeout_s=5.0)
+    assert (outcome.status, outcome.failed, outcome.garbled) == (0, True, garbled)
+
+
 async def test_a_redirect_is_an_answer(replayer: Replayer) -> None:
     seen: list[bytes] = []
     raw = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"

@@ -80,9 +80,15 @@ class Replayer:
             return call.failed(f"no connection within {timeout_s / 2:g} s"), b""
         except TimeoutError:
             return call.failed(f"no whole answer within {timeout_s:g} s"), b""
+        except httpx2.RemoteProtocolError as error:
+            return call.failed(str(error), garbled=_NOTHING_SAID not in str(error)), b""
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return call.failed(str(error) or type(error).__name__), b""
         return call.outcome, body
+
+
+#: How the client says that a connection was closed before the first byte of an answer.
+_NOTHING_SAID = "disconnected"
 
 
 class _Call:
@@ -119,9 +125,10 @@ class _Call:
         finally:
             await response.aclose()
 
-    def failed(self, why: str) -> Outcome:
+    def failed(self, why: str, *, garbled: bool = False) -> Outcome:
         begun = f", after status {self.outcome.status}" if self.outcome.status else ""
-        return Outcome(self._endpoint.address, status=0, latency_ms=self._elapsed_ms(), why=why + begun)
+        no_http = garbled and not begun
+        return Outcome(self._endpoint.address, 0, self._elapsed_ms(), why=why + begun, garbled=no_http)
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started_s) * 1000

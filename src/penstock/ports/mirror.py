@@ -40,6 +40,7 @@ class Outcome:
         latency_ms: to the first byte, milliseconds.
         fault: what `X-Penstock-Fault` said, or None.
         why: for a person, when no status came.
+        garbled: whether something answered that is not HTTP/1.1, as a gRPC server does.
     """
 
     pod: str
@@ -47,6 +48,7 @@ class Outcome:
     latency_ms: float
     fault: str | None = None
     why: str = ""
+    garbled: bool = False
 
     @property
     def failed(self) -> bool:

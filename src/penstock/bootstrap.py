@@ -16,7 +16,7 @@ from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
 from penstock.control.service import Ports
 from penstock.gateways.envoy.driver import EnvoyGateway
-from penstock.kernel.errors import AlreadyRunning
+from penstock.kernel.errors import AlreadyRunning, UsageError
 from penstock.mirror.http import HttpMirror
 from penstock.routing.table import Identity
 from penstock.stores.sql import SqlJournal
@@ -66,30 +66,45 @@ class Composition:
 @asynccontextmanager
 async def composed(options: UpOptions) -> AsyncIterator[Composition]:
     """Become the journal's writer and put the drivers together; on leaving, close them. Envoy runs on."""
-    options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(options.state_dir)
     clock = SystemClock()
     journal = SqlJournal(options.state_dir / "journal.db", clock)
-    await journal.acquire(f"process {os.getpid()}")
+    try:
+        # Before any socket is touched: they may be those of the process that works here.
+        await journal.acquire(f"process {os.getpid()}")
+        async with _driven(options, journal, clock) as parts:
+            yield parts
+    finally:
+        await journal.close()
+
+
+@asynccontextmanager
+async def _driven(options: UpOptions, journal: SqlJournal, clock: SystemClock) -> AsyncIterator[Composition]:
     mirror = HttpMirror(options.state_dir)
     gateway = EnvoyGateway(options.state_dir, lease_s=options.lease_s, clock=clock)
-    telemetry: EnvoyTelemetry | None = None
+
+    def pods_of(service: str, number: int) -> frozenset[str]:
+        return plane.pods_of(service, number)  # known by the plane, which is built around the telemetry that asks
+
+    telemetry = EnvoyTelemetry(gateway.admin_socket, pods_of=pods_of)
     try:
         await mirror.start()
         ports = Ports(journal, gateway, mirror, clock, np.random.default_rng())
-
-        def pods_of(service: str, number: int) -> frozenset[str]:
-            return plane.pods_of(service, number)  # known by the plane, which is built around the telemetry that asks
-
-        telemetry = EnvoyTelemetry(gateway.admin_socket, pods_of=pods_of)
         loop = ControlLoop(ports, telemetry, lease_s=options.lease_s)
         plane = ControlPlane(loop)
         yield Composition(loop, plane, gateway)
     finally:
         await gateway.close()
         await mirror.close()
-        if telemetry is not None:
-            await telemetry.close()
-        await journal.close()
+        await telemetry.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"the state folder {folder} cannot be made: {error.strerror}; choose another one with --state."
+        raise UsageError(detail=detail) from None
 
 
 async def take_down(state_dir: Path) -> bool:

@@ -34,7 +34,7 @@ def test_streams_end_when_the_control_plane_stops(served: Served) -> None:
     served.call(served.world.release())
     with httpx2.Client(timeout=20) as client, client.stream("GET", f"{served.url}/v1/services/tts/events") as answer:
         events = iter(httpx2.EventSource(answer))
-        next(events)
+        next(e for e in events if e.event == "status" and json.loads(e.data)["weight_pct"] > 0)
         stopping = threading.Thread(target=served.stop)
         stopping.start()
         rest = list(events)  # ends by itself, after what the stop itself wrote

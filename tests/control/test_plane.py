@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from penstock.kernel import errors
+from penstock.ports.telemetry import Reading, ServiceReading
 from penstock.routing.table import Identity
 from tests.control.conftest import CANARY, PLAN, STABLE, World, answer
 
@@ -227,8 +228,22 @@ async def test_watchers_see_entries_and_statuses(world: World) -> None:
     await watching.aclose()
 
 
-async def test_anonymous_traffic_is_warned_about(world: World) -> None:
+async def test_anonymous_traffic_is_warned_about_while_it_lasts(world: World) -> None:
     await world.adopt()
-    world.loop.services["tts"].n_requests = 100
-    world.loop.services["tts"].n_anonymous = 60
-    assert "60 % of the requests carry no identity" in world.plane.status("tts")["warnings"][0]
+
+    async def warnings_after(n_anonymous: int) -> list[str]:
+        world.telemetry.feed(Reading({"tts": ServiceReading(n_requests=100, n_anonymous=n_anonymous)}))
+        world.clock.advance(60.0)
+        await world.loop.tick()
+        return list(world.plane.status("tts")["warnings"])
+
+    for _ in range(5):
+        warnings = await warnings_after(60)
+    assert "60 % of the last minute's requests carry no identity" in warnings[0]
+    assert await warnings_after(0) == []
+
+
+async def test_no_gateway_is_a_warning(world: World) -> None:
+    await world.adopt()
+    world.gateway.fleet["node-1"].live = False
+    assert "no gateway is connected" in world.plane.status("tts")["warnings"][0]

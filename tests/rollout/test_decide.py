@@ -133,6 +133,14 @@ def test_a_canary_that_cannot_be_tested_comes_back_on_a_trickle(stepping: Story)
     assert "blind" in restored.reason
 
 
+def test_what_a_person_held_comes_back_held_on_its_trickle(stepping: Story) -> None:
+    stepping.take(held(stepping.state, "lunch", weight_pct=10.0, paused=False))
+    state = stepping.take(decide(stepping.state, calm(verdict=verdict(alarm=True))))
+    restored = stepping.take(decide(state, calm(in_phase_s=301.0)))
+    assert (restored.phase, restored.weight_pct) == (Phase.HELD, 1.0)
+    assert decide(restored, calm(in_phase_s=1e4)).kind is None
+
+
 def test_too_many_withdrawals_end_with_a_person(stepping: Story) -> None:
     for _ in range(13):
         stepping.take(decide(stepping.state, calm(verdict=verdict(alarm=True))))

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from penstock.api.app import create_app
 from penstock.bootstrap import Composition, UpOptions, composed, take_down
 from penstock.control.plane import ControlPlane
 from penstock.kernel.errors import AddressNotLocal, InvalidAddress, PortTaken, UsageError
+from penstock.rollout.state import ServiceState
 from penstock.routing.table import Identity
 
 _FIRST_LISTEN_PORT, _LAST_LISTEN_PORT = 8500, 8599
@@ -41,13 +43,7 @@ async def _serve(options: UpOptions, api: socket.socket, say: Callable[[str], No
     for number in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(number, stop.set)
     async with composed(options) as parts:
-        try:
-            await parts.loop.start()
-            await _adopt(parts.plane, options, say)
-        except BaseException:
-            if not parts.loop.services:
-                await parts.gateway.stop_envoy()  # it serves nothing; a failed `up` leaves nothing behind
-            raise
+        await _begin(parts, options, say)
         server = _Server(
             uvicorn.Config(
                 create_app(parts.plane, stopped=parts.loop.stopped), log_level="warning", timeout_graceful_shutdown=2
@@ -55,25 +51,46 @@ async def _serve(options: UpOptions, api: socket.socket, say: Callable[[str], No
         )
         serving = asyncio.create_task(server.serve(sockets=[api]))
         _announce(parts.plane, api, say)
-        await _first(stop.wait(), parts.loop.stopped.wait())
+        await _first(asyncio.create_task(stop.wait()), asyncio.create_task(parts.loop.stopped.wait()), serving)
         await _leave(parts, say)
         server.should_exit = True
         await serving
 
 
+async def _begin(parts: Composition, options: UpOptions, say: Callable[[str], None]) -> None:
+    """Restore what the journal knows and adopt what it does not; an `up` that fails leaves no more running than before."""
+    known = True
+    try:
+        await parts.loop.start()
+        known = bool(parts.loop.services)
+        await _adopt(parts.plane, options, say)
+    except BaseException:
+        await parts.loop.stop()
+        if not (known and parts.loop.services):
+            await parts.gateway.stop_envoy()
+        raise
+
+
 async def _leave(parts: Composition, say: Callable[[str], None]) -> None:
-    rolling = [c.state.service for c in parts.loop.services.values() if c.state.canary is not None]
+    rolling = [c for c in parts.loop.services.values() if c.state.canary is not None]
     await parts.loop.stop()
-    for service in rolling:
-        say(f"{service}: the canary is at 0 %, resume with: penstock up, then penstock resume {service}")
+    if parts.loop.fenced_off:
+        say("another control plane took over this journal; it decides from now on")
+    else:
+        for control in rolling:
+            say(_left(control.state))
     say("the gateway serves stable on; stop with: penstock down")
 
 
-async def _first(*waits: object) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+def _left(state: ServiceState) -> str:
+    in_force = state.applied_generation == state.generation
+    where = "is at 0 %" if in_force else "goes to 0 % when its lease ends: the gateway did not acknowledge"
+    return f"{state.service}: the canary {where}, resume with: penstock up, then penstock resume {state.service}"
+
+
+async def _first(*tasks: asyncio.Task[Any]) -> None:
+    """Wait until one of them is over: a signal came, the loop stopped, or the server ended by itself."""
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -89,14 +106,14 @@ async def _adopt(plane: ControlPlane, options: UpOptions, say: Callable[[str], N
     if not known and not options.services:
         raise UsageError(detail="there is nothing to serve yet; name a running server, e.g. tts=http://127.0.0.1:6006")
     taken = {str(status["gateway_url"]).removeprefix("http://") for status in known.values()}
-    for place, (service, urls) in enumerate(options.services):
-        listen = _listen(options.listen, place)
+    listens = [_listen(options.listen, place) for place in range(len(options.services))]
+    for (service, urls), listen in zip(options.services, listens, strict=True):
         if service in known:
             await _keep(plane, known[service], urls, listen, options.identity, say)
         else:
-            listen = listen or _free_listen(taken)
-            taken.add(listen)
-            await plane.adopt(service, urls, listen=listen, identity=options.identity, actor="local")
+            address = listen or _free_listen(taken)
+            taken.add(address)
+            await plane.adopt(service, urls, listen=address, identity=options.identity, actor="local")
 
 
 async def _keep(
@@ -126,7 +143,7 @@ def _announce(plane: ControlPlane, api: socket.socket, say: Callable[[str], None
         name = f" {status['service']}" if len(services) > 1 else ""
         say(f"gateway {status['gateway_url']}{name}")
     host, port = api.getsockname()[:2]
-    say(f"api http://{host}:{port}")
+    say(f"api http://{_joined(host, port)}")
     for status in services:
         if status["phase"] != "idle":
             say(f"{status['service']}: {status['phase']}: {status['reason']}; see penstock status {status['service']}")
@@ -138,7 +155,7 @@ def _listen(first: str | None, place: int) -> str | None:
     if first is None:
         return None
     host, port = _address(first)
-    return f"{host}:{port + place if port else _free_port(host)}"
+    return _joined(*_address(_joined(host, port + place))) if port else _joined(host, _free_port(host))
 
 
 def _free_listen(taken: set[str]) -> str:
@@ -155,8 +172,11 @@ def _is_free(port: int) -> bool:
 
 
 def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        return int(probe.getsockname()[1])
+    try:
+        with socket.create_server((host, 0), family=_family(host)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError:
+        raise InvalidAddress(address=_joined(host, 0)) from None
 
 
 @contextlib.contextmanager
@@ -166,7 +186,7 @@ def _bound(address: str) -> Iterator[socket.socket]:
     if not ipaddress.ip_address(host).is_loopback:
         raise AddressNotLocal(address=address)
     try:
-        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        bound = socket.create_server((host, port), family=_family(host))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(address=address, option="--api") from None
@@ -186,3 +206,11 @@ def _address(written: str) -> tuple[str, int]:
     if not 0 <= number <= _LAST_PORT:
         raise InvalidAddress(address=written)
     return host, number
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

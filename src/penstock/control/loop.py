@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-from penstock.control.service import Ports, ServiceControl
-from penstock.kernel.errors import FencedOff, JournalUnwritable, TelemetryUnavailable, UnknownService, UnreachableError
+from penstock.control.service import NOT_WRITTEN, Ports, ServiceControl
+from penstock.kernel.errors import FencedOff, TelemetryUnavailable, UnknownService, UnreachableError
 from penstock.ports.telemetry import Reading, ServiceReading, Telemetry
 from penstock.rollout.entry import Entry
 from penstock.rollout.state import ServiceState, fold
@@ -16,6 +18,12 @@ TICK_S = 0.25
 #: A canary keeps its traffic this long without a living control plane, seconds.
 LEASE_S = 10.0
 _HEALTH_S = 1.0
+#: Watchers hear the status after this long without another event, seconds.
+_STATUS_S = 1.0
+#: A last tick may wait for gateways that are silent; longer than this it hangs, and is cut short, seconds.
+_LAST_TICK_S = 15.0
+
+_log = logging.getLogger("penstock.control")
 
 
 class ControlLoop:
@@ -25,6 +33,7 @@ class ControlLoop:
         services: name -> its control.
         health: endpoint `host:port` -> whether a gateway can reach it.
         stopped: set when this process no longer decides.
+        fenced_off: whether that is because another process does.
     """
 
     def __init__(self, ports: Ports, telemetry: Telemetry, *, lease_s: float = LEASE_S, tick_s: float = TICK_S) -> None:
@@ -38,7 +47,15 @@ class ControlLoop:
         self._ticked_s = float("-inf")
         self._watchers: set[asyncio.Queue[dict[str, Any]]] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._failures: dict[str, str] = {}
+        self._leaving = asyncio.Event()
         self.stopped: asyncio.Event = asyncio.Event()
+        self.fenced_off = False
+
+    @property
+    def failure(self) -> str | None:
+        """What keeps failing in a way that nobody foresaw, or None; the traceback is in the log."""
+        return "; ".join(self._failures.values()) or None
 
     async def start(self, *, ticking: bool = True) -> None:
         """Restore every service from the journal (we are its writer), hold what was under way, and begin to tick.
@@ -56,26 +73,53 @@ class ControlLoop:
 
     async def stop(self) -> None:
         """Take every canary's traffic away, acknowledged, and stop deciding. Gateways serve stable on."""
+        self._leaving.set()
+        if self._tasks:  # a decision that is being written down is not torn apart
+            await asyncio.wait(self._tasks, timeout=_LAST_TICK_S)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for control in self.services.values():
-            await control.close()
-            if control.state.weight_pct > 0:
-                with contextlib.suppress(JournalUnwritable, FencedOff):
-                    await control.hold_at_zero("the control plane was stopped")
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # they told what they died of
+        for name, control in self.services.items():
+            await self._attempt(f"leaving {name}", partial(control.leave, "the control plane was stopped"))
         self.stopped.set()
 
     async def _run(self) -> None:
         clock = self.ports.clock
-        while True:
+        while not self._over:
             started_s = clock.monotonic_s()
-            try:
-                await self.tick()
-            except FencedOff:
-                self.stopped.set()
-                return
-            await asyncio.sleep(max(self._tick_s - (clock.monotonic_s() - started_s), 0.01))
+            await self._attempt("the control loop", self.tick)
+            await self._pause(max(self._tick_s - (clock.monotonic_s() - started_s), 0.01))
+
+    async def _renew(self) -> None:
+        """Renew the lease, but only while ticks succeed: who cannot decide must lose the canaries."""
+        while not self._over:
+            if self.ports.clock.monotonic_s() - self._ticked_s < self._lease_s / 2:
+                await self._attempt("renewing the lease", self.ports.gateway.renew_lease)
+            await self._pause(self._lease_s / 3)
+
+    @property
+    def _over(self) -> bool:
+        return self._leaving.is_set() or self.stopped.is_set()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+
+    async def _attempt(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something that must not end the loop. What fails unforeseen is logged and shown, and tried again."""
+        try:
+            await work()
+        except FencedOff:
+            self.fenced_off = True
+            self.stopped.set()
+        except Exception as error:  # noqa: BLE001 - whatever it was, a loop that dies in silence is worse
+            said = f"{what} failed: {error or type(error).__name__}"
+            if self._failures.get(what) != said:
+                _log.error(said, exc_info=error)
+            self._failures[what] = said
+        else:
+            self._failures.pop(what, None)
 
     async def tick(self) -> None:
         """Observe, decide and apply once, for every service. Raises FencedOff when another process took over."""
@@ -86,17 +130,10 @@ class ControlLoop:
             *(c.tick(_part(reading, c.state.service), self.health) for c in controls), return_exceptions=True
         )
         for result in results:
-            # An unwritable journal is not the loop's end: the service suspended its canary and tries again.
-            if isinstance(result, BaseException) and not isinstance(result, JournalUnwritable):
+            # A journal that takes nothing is no failure of the loop: the service suspended its canary and tries again.
+            if isinstance(result, BaseException) and not isinstance(result, NOT_WRITTEN):
                 raise result
         self._ticked_s = self.ports.clock.monotonic_s()
-
-    async def _renew(self) -> None:
-        """Renew the lease, but only while the loop is alive: a stuck loop must lose its canaries."""
-        while True:
-            if self.ports.clock.monotonic_s() - self._ticked_s < self._lease_s / 2:
-                await self.ports.gateway.renew_lease()
-            await asyncio.sleep(self._lease_s / 3)
 
     async def _read(self) -> Reading | None:
         try:
@@ -119,21 +156,17 @@ class ControlLoop:
         try:
             yield {"event": "status", "data": status(service)}
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        event = await queue.get()
-                        if event["data"]["service"] == service:
-                            yield event
-                            continue
-                yield {"event": "status", "data": status(service)}
+                event = await _next(queue)
+                if event is None:
+                    yield {"event": "status", "data": status(service)}
+                elif event["data"]["service"] == service:
+                    yield event
         finally:
             self._watchers.discard(queue)
 
     def publish(self, entry: Entry) -> None:
         for queue in self._watchers:
-            with contextlib.suppress(
-                asyncio.QueueFull
-            ):  # a watcher that does not read misses entries, history has them
+            with contextlib.suppress(asyncio.QueueFull):  # who does not read misses entries; history has them
                 queue.put_nowait({"event": "entry", "data": entry.as_json()})
 
     def add(self, state: ServiceState) -> ServiceControl:
@@ -147,6 +180,14 @@ class ControlLoop:
         if service not in self.services:
             raise UnknownService(service=service, known=", ".join(sorted(self.services)) or "none yet")
         return self.services[service]
+
+
+async def _next(queue: asyncio.Queue[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the next event, or None after a second without one. No time runs while a slow watcher takes it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STATUS_S):
+            return await queue.get()
+    return None
 
 
 def _part(reading: Reading | None, service: str) -> ServiceReading | None:

@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from penstock.control.loop import ControlLoop
-from penstock.control.preflight import check_unused, introduce
+from penstock.control.preflight import answers_as, check_unused, introduce
 from penstock.control.service import ServiceControl
 from penstock.control.views import applied_at, explanation_of, outcome_of, status_of
+from penstock.judge.verdict import Word
 from penstock.kernel.errors import (
+    ConflictError,
+    GatewaySilent,
     IllegalTransition,
     NoRollout,
     NotFoundError,
     Quarantined,
+    RefusedError,
     RolloutInProgress,
     UnhealthyTarget,
     UnknownRelease,
@@ -24,7 +28,7 @@ from penstock.kernel.errors import (
 from penstock.kernel.names import checked_service, checked_version
 from penstock.registry.release import WHOLE, Endpoint, Release
 from penstock.rollout.decide import Decision, held, next_step, rolling_back, stage_of
-from penstock.rollout.entry import Draft, Entry, Kind
+from penstock.rollout.entry import Draft, Kind, unwritten
 from penstock.rollout.phases import Phase
 from penstock.rollout.plan import Plan
 from penstock.rollout.state import ServiceState, evolve
@@ -57,12 +61,13 @@ class ControlPlane:
         facts = {"release": release.as_json(), "listen": listen, "identity": asdict(identity)}
         draft = Draft(service, Kind.ADOPTED, actor, f"{name} serves at {release.endpoints[0].url}", 1, facts)
         # Tried on the gateway first: what cannot be served must not enter the journal.
-        state = evolve(None, Entry(0, self._loop.ports.clock.now(), **_fields(draft), hash=""))
+        state = evolve(None, unwritten(draft, self._loop.ports.clock.now()))
         await self._loop.ports.gateway.apply(state.table())
         entry = await self._loop.ports.journal.append(draft, expected_generation=0)
         control = self._loop.add(evolve(None, entry))
         self._loop.publish(entry)
-        await control.apply()
+        async with control.lock:
+            await control.apply()
         return self.status(service)
 
     async def move(self, service: str, *, listen: str, identity: Identity, actor: str) -> dict[str, Any]:
@@ -70,9 +75,11 @@ class ControlPlane:
         control = self._loop.control(service)
         async with control.lock:
             state = control.state
-            if state.canary is not None:
-                raise RolloutInProgress(service=service, release=state.canary.name)
+            _check_idle(state)
             facts = {"release": state.stable.as_json(), "listen": listen, "identity": asdict(identity)}
+            moved = replace(state.table(), generation=state.generation + 1, listen=listen, identity=identity)
+            with contextlib.suppress(GatewaySilent):  # as in `adopt`; one that is silent gets it when it speaks again
+                await self._loop.ports.gateway.apply(moved)
             await control.commit(Decision(Kind.ADOPTED, f"listens on {listen}", facts), actor=actor)
         return self.status(service)
 
@@ -81,22 +88,21 @@ class ControlPlane:
     ) -> dict[str, Any]:
         """Begin to meter a version in. Everything that can be wrong is found before anything changes."""
         control = self._loop.control(service)
-        state = control.state
-        if state.canary is not None:
-            raise RolloutInProgress(service=service, release=state.canary.name)
+        _check_idle(control.state)
         endpoints = tuple(Endpoint.parse(url) for url in urls)
         check_unused(endpoints, self._releases(), self._listeners())
+        wanted = None if version is None else checked_version(version)
         said = await introduce(self._loop.ports.mirror, endpoints)
-        name = checked_version(version or said.version or f"unversioned-{state.n_releases + 1}")
-        if said.version is not None and version is not None and said.version != version:
-            raise VersionMismatch(url=endpoints[0].url, found=said.version, wanted=version)
-        release = Release(service, state.n_releases + 1, name, {WHOLE: name}, endpoints, said.digest)
-        _check_allowed(state, release)
+        if None not in (said.version, wanted) and said.version != wanted:
+            raise VersionMismatch(url=endpoints[0].url, found=said.version, wanted=wanted)
         async with control.lock:
+            state = control.state
+            _check_idle(state)
+            name = wanted or said.version or f"unversioned-{state.n_releases + 1}"
+            release = Release(service, state.n_releases + 1, name, {WHOLE: name}, endpoints, said.digest)
+            _check_allowed(state, release)
             facts = {"release": release.as_json(), "plan": plan.as_json()}
             started = Decision(Kind.STARTED, reason or f"{state.stable.name} -> {name}", facts)
-            if control.state.canary is not None:
-                raise RolloutInProgress(service=service, release=control.state.canary.name)
             await control.commit(started, actor=actor)
         return self.status(service)
 
@@ -113,7 +119,8 @@ class ControlPlane:
         async with self._rolling(service, "resumed") as control:
             state = control.state
             if state.phase is not Phase.HELD:
-                raise IllegalTransition(phase=state.phase.value, wanted="resumed")
+                raise _illegal(state, "resumed")
+            _check_not_condemned(control)
             facts = {"phase": stage_of(state).value, "weight_pct": state.step_weight_pct}
             await control.commit(Decision(Kind.RESUMED, reason or f"resumed by {actor}", facts), actor=actor)
         return self.status(service)
@@ -122,7 +129,10 @@ class ControlPlane:
         """Go to the next step now, or with `full` to 100 %; promoting from there makes the canary stable."""
         async with self._rolling(service, "promoted") as control:
             state = control.state
-            if stage_of(state) is Phase.BAKING and state.phase is Phase.BAKING:
+            _check_not_condemned(control)
+            if state.canary in control.dead:
+                raise _unhealthy(state.canary)
+            if state.phase is Phase.BAKING:
                 facts = {"n_canary_requests": control.verdict.n_canary}
                 decision = Decision(Kind.PROMOTED, reason or f"by {actor}", facts)
             else:
@@ -132,7 +142,11 @@ class ControlPlane:
 
     async def abort(self, service: str, *, actor: str, reason: str = "") -> dict[str, Any]:
         """End the rollout: back to stable, nothing quarantined."""
-        return await self._leave(service, ending="aborted", quarantine=False, actor=actor, reason=reason or "aborted")
+        async with self._rolling(service, "aborted") as control:
+            if control.state.phase is not Phase.ROLLING_BACK:
+                why = reason or f"aborted by {actor}"
+                await control.commit(self._leaving(control, why, ending="aborted", quarantine=False), actor=actor)
+        return self.status(service)
 
     async def roll_back(
         self,
@@ -147,17 +161,23 @@ class ControlPlane:
         """Roll back: a running rollout to stable, a finished one to the last healthy release before it.
 
         Returns `{"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"}`. Repeating it is safe:
-        what already serves is returned as it is.
+        without `to`, a service whose last rollout was left already stays where that led.
         """
         control = self._loop.control(service)
         if component not in (None, *control.state.stable.versions):
             known = ", ".join(control.state.stable.versions)
             raise NotFoundError(detail=f"{service} has no component {component!r}; it has: {known}.")
-        state = control.state
-        if state.canary is not None and to in (None, state.stable.name):
-            await self._leave(service, ending="rolled_back", quarantine=quarantine, actor=actor, reason=reason)
-        elif to != state.stable.name or to is None:
-            await self._undo(control, to, quarantine=quarantine, actor=actor, reason=reason)
+        why = reason or f"rolled back by {actor}"
+        async with control.lock:
+            state = control.state
+            if not _is_back(state, to):
+                if state.phase is Phase.ROLLING_BACK:
+                    raise _illegal(state, f"rolled back to {to}")
+                if state.canary is not None and to in (None, state.stable.name):
+                    decision = self._leaving(control, why, ending="rolled_back", quarantine=quarantine)
+                else:
+                    decision = await self._undoing(state, to, why, quarantine=quarantine)
+                await control.commit(decision, actor=actor)
         return await self._acknowledged(control)
 
     async def rollback_plan(self, service: str) -> dict[str, Any]:
@@ -167,22 +187,27 @@ class ControlPlane:
             return {"target": state.stable.name, "why": "the rollout is left; stable serves on", "candidates": []}
         ranked = rollback_candidates(state, await self._reachable(state))
         target = next((c.release.name for c in ranked if c.against is None), None)
+        why = "last promoted release that answers and is not quarantined"
+        if _is_back(state, None):
+            target, why = state.stable.name, "it serves since the last rollout was left; name an earlier one with --to"
         return {
             "target": target,
-            "why": "last promoted release that answers and is not quarantined",
+            "why": why,
             "candidates": [{"release": c.release.name, "against": c.against} for c in ranked],
         }
 
     async def quarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
         """Never release this version again."""
         control = self._loop.control(service)
-        state = control.state
-        known = {r.name: r for r in (*state.promoted, *([state.canary] if state.canary else []))}
-        if version == state.stable.name or (state.canary and version == state.canary.name):
-            raise VersionTaken(service=service, version=version, what="serving traffic; roll it back instead, it is")
-        key = known[version].quarantine_key if version in known else f"version:{checked_version(version)}"
-        facts = {"key": key, "version": version}
         async with control.lock:
+            state = control.state
+            if version in (state.stable.name, state.canary and state.canary.name):
+                raise ConflictError(
+                    detail=f"{version} is serving traffic; `penstock rollback {service}` takes it out and quarantines it."
+                )
+            promoted = {r.name: r.quarantine_key for r in state.promoted}
+            key = promoted.get(version) or f"version:{checked_version(version)}"
+            facts = {"key": key, "version": version}
             await control.commit(Decision(Kind.QUARANTINED, reason, facts), actor=actor)
         return {"service": service, "version": version, "key": key, "quarantined": True}
 
@@ -201,7 +226,7 @@ class ControlPlane:
 
     def status(self, service: str) -> dict[str, Any]:
         control = self._loop.control(service)
-        return status_of(control, self._loop.ports.gateway.nodes(service))
+        return status_of(control, self._loop.ports.gateway.nodes(service), self._loop.failure)
 
     def services(self) -> list[dict[str, Any]]:
         return [self.status(name) for name in sorted(self._loop.services)]
@@ -239,45 +264,34 @@ class ControlPlane:
 
     # -- parts
 
-    async def _leave(self, service: str, *, ending: str, quarantine: bool, actor: str, reason: str) -> dict[str, Any]:
-        wanted = "aborted" if ending == "aborted" else "rolled back"
-        async with self._rolling(service, wanted) as control:
-            state = control.state
-            if state.phase is Phase.ROLLING_BACK:
-                return self.status(service)
-            if not any(self._loop.health.get(e.address, True) for e in state.stable.endpoints):
-                raise UnhealthyTarget(service=service, release=state.stable.name, why="none of its endpoints answers")
-            why = reason or f"{wanted} by {actor}"
-            decision = rolling_back(state, control.verdict, why, ending=ending, quarantine=quarantine)
-            await control.commit(decision, actor=actor)
-        return self.status(service)
+    def _leaving(self, control: ServiceControl, why: str, *, ending: str, quarantine: bool) -> Decision:
+        """Return the decision that ends a rollout. Raises UnhealthyTarget where stable could not take over."""
+        stable = control.state.stable
+        if stable in control.dead:
+            raise _unhealthy(stable)
+        return rolling_back(control.state, control.verdict, why, ending=ending, quarantine=quarantine)
 
-    async def _undo(
-        self, control: ServiceControl, to: str | None, *, quarantine: bool, actor: str, reason: str
-    ) -> None:
-        """Go back to an earlier release, after the present one was promoted."""
-        healthy = await self._reachable(control.state)
-        async with control.lock:
-            state = control.state
-            target = named_target(state, to) if to else choose_rollback_target(state, healthy)
-            if healthy.get(target.number) is False:
-                raise UnhealthyTarget(service=state.service, release=target.name, why="none of its endpoints answers")
-            left = state.canary or state.stable
-            facts: dict[str, Any] = {"to": target.as_json(), "from": left.as_json(), "ending": "rolled_back"}
-            if quarantine:
-                facts["quarantine"] = {"key": left.quarantine_key, "version": left.name}
-            why = reason or f"rolled back by {actor}"
-            await control.commit(Decision(Kind.ROLLING_BACK, why, facts), actor=actor)
+    async def _undoing(self, state: ServiceState, to: str | None, why: str, *, quarantine: bool) -> Decision:
+        """Return the decision that goes back to an earlier release. Raises UnhealthyTarget, NothingToRollBack ..."""
+        healthy = await self._reachable(state)
+        target = named_target(state, to) if to else choose_rollback_target(state, healthy)
+        if healthy.get(target.number) is False:
+            raise _unhealthy(target)
+        left = state.canary or state.stable
+        facts: dict[str, Any] = {"to": target.as_json(), "from": left.as_json(), "ending": "rolled_back"}
+        if quarantine:
+            facts["quarantine"] = {"key": left.quarantine_key, "version": left.name}
+        return Decision(Kind.ROLLING_BACK, why, facts)
 
     async def _acknowledged(self, control: ServiceControl) -> dict[str, Any]:
         state = control.state
         nodes = [node for node in self._loop.ports.gateway.nodes(state.service) if node.live]
         entries = await self._loop.ports.journal.read(state.service)
-        decided = next((e for e in reversed(entries) if e.kind is Kind.ROLLING_BACK), None)
+        decided = state.outcome if state.outcome and state.outcome.word in _LEFT else None
         generation = decided.generation if decided else state.generation
         return {
             "generation": generation,
-            "decided_at": decided.as_json()["at"] if decided else None,
+            "decided_at": decided.decided_at if decided else None,
             "applied_at": applied_at(entries, generation),
             "acknowledged": sum(node.generation >= generation for node in nodes),
             "nodes": len(nodes),
@@ -285,22 +299,22 @@ class ControlPlane:
         }
 
     async def _reachable(self, state: ServiceState) -> dict[int, bool]:
-        """Ask the servers of every earlier release whether they still answer."""
+        """Ask the servers of every earlier release whether they still are what they were."""
         releases = {r.number: r for r in state.promoted if r.number != state.stable.number}
-        outcomes = await asyncio.gather(*(self._answers(r) for r in releases.values()))
+        outcomes = await asyncio.gather(*(answers_as(self._loop.ports.mirror, r) for r in releases.values()))
         return dict(zip(releases, outcomes, strict=True))
-
-    async def _answers(self, release: Release) -> bool:
-        probes = (self._loop.ports.mirror.probe(e, "/health", timeout_s=2.0) for e in release.endpoints)
-        return any(not outcome.failed for outcome, _ in await asyncio.gather(*probes))
 
     @contextlib.asynccontextmanager
     async def _rolling(self, service: str, wanted: str) -> AsyncIterator[ServiceControl]:
         control = self._loop.control(service)
         async with control.lock:
-            if control.state.canary is None:
+            state = control.state
+            if state.canary is None:
                 raise NoRollout(service=service, wanted=wanted)
-            yield control
+            try:
+                yield control
+            except IllegalTransition:  # the table speaks of entries, people of commands
+                raise _illegal(state, wanted) from None
 
     def _releases(self) -> list[Release]:
         states = [control.state for control in self._loop.services.values()]
@@ -310,12 +324,48 @@ class ControlPlane:
         return [control.state.listen for control in self._loop.services.values()]
 
 
+#: How a rollout ends whose canary was left.
+_LEFT = frozenset({"rolled_back", "aborted"})
+
+
+def _is_back(state: ServiceState, to: str | None) -> bool:
+    """Whether a rollback has nothing to do: it is under way, or over already.
+
+    Without a target the last rollout's end counts: who asks twice, or while the judge does the same, must not lose the
+    good release as well.
+    """
+    if state.phase is Phase.ROLLING_BACK:
+        return to in (None, state.stable.name)
+    left = state.phase is Phase.IDLE and state.outcome is not None and state.outcome.word in _LEFT
+    return left if to is None else state.canary is None and to == state.stable.name
+
+
+def _check_idle(state: ServiceState) -> None:
+    if state.canary is not None:
+        raise RolloutInProgress(service=state.service, release=state.canary.name)
+    if state.phase is not Phase.IDLE:
+        raise _illegal(state, "followed by another one yet")
+
+
+def _check_not_condemned(control: ServiceControl) -> None:
+    """A person may overrule a delay, but traffic given to what was proven harmful would be gone within a tick."""
+    if control.verdict.word is Word.HARMFUL:
+        why = "; ".join(control.verdict.reasons)
+        raise RefusedError(
+            detail=f"the canary was judged harmful ({why}); roll it back, or abort and release it again."
+        )
+
+
+def _illegal(state: ServiceState, wanted: str) -> IllegalTransition:
+    return IllegalTransition(phase=state.phase.value.replace("_", " "), wanted=wanted)
+
+
+def _unhealthy(release: Release) -> UnhealthyTarget:
+    return UnhealthyTarget(service=release.service, release=release.name, why="none of its endpoints answers")
+
+
 def _check_allowed(state: ServiceState, release: Release) -> None:
     if release.name == state.stable.name:
         raise VersionTaken(service=state.service, version=release.name, what="stable")
     if why := state.why_quarantined(release):
         raise Quarantined(service=state.service, version=release.name, why=why)
-
-
-def _fields(draft: Draft) -> dict[str, Any]:
-    return {name: getattr(draft, name) for name in Draft.__slots__}

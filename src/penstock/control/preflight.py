@@ -12,6 +12,8 @@ from penstock.registry.release import Endpoint, Release
 
 #: How long a server may take to say who it is, seconds.
 _PATIENCE_S = 5.0
+#: The same for one that is known already: somebody waits for a rollback.
+_PATIENCE_AGAIN_S = 2.0
 _SERVER_ERROR = 500
 _OK = 200
 
@@ -37,13 +39,15 @@ async def introduce(mirror: Mirror, endpoints: Sequence[Endpoint]) -> Introducti
     return answers[0]
 
 
-async def _ask(mirror: Mirror, endpoint: Endpoint) -> Introduction:
-    outcome, _ = await mirror.probe(endpoint, "/health", timeout_s=_PATIENCE_S)
+async def _ask(mirror: Mirror, endpoint: Endpoint, *, patience_s: float = _PATIENCE_S) -> Introduction:
+    outcome, _ = await mirror.probe(endpoint, "/health", timeout_s=patience_s)
+    if outcome.garbled:  # it is alive and speaks something else, gRPC for instance
+        return Introduction(None, None)
     if outcome.status == 0:
         raise EndpointUnreachable(url=endpoint.url, why=outcome.why)
     if outcome.status >= _SERVER_ERROR:
         raise EndpointUnreachable(url=endpoint.url, why=f"its /health answers {outcome.status}")
-    outcome, body = await mirror.probe(endpoint, "/version", timeout_s=_PATIENCE_S)
+    outcome, body = await mirror.probe(endpoint, "/version", timeout_s=patience_s)
     if outcome.status != _OK:
         return Introduction(None, None)
     try:
@@ -53,6 +57,25 @@ async def _ask(mirror: Mirror, endpoint: Endpoint) -> Introduction:
     if not isinstance(said, dict):
         return Introduction(None, None)
     return Introduction(_version_in(said), str(said["digest"]) if said.get("digest") else None)
+
+
+async def answers_as(mirror: Mirror, release: Release) -> bool:
+    """Whether an endpoint of an earlier release answers, and none says that it serves something else by now."""
+    said = await asyncio.gather(*(_asked_again(mirror, endpoint) for endpoint in release.endpoints))
+    answers = [answer for answer in said if answer is not None]
+    return bool(answers) and not any(_is_another(answer, release) for answer in answers)
+
+
+async def _asked_again(mirror: Mirror, endpoint: Endpoint) -> Introduction | None:
+    try:
+        return await _ask(mirror, endpoint, patience_s=_PATIENCE_AGAIN_S)
+    except EndpointUnreachable:
+        return None
+
+
+def _is_another(said: Introduction, release: Release) -> bool:
+    other_digest = release.digest is not None and said.digest not in (None, release.digest)
+    return said.version not in (None, release.name) or other_digest
 
 
 def _version_in(said: dict[str, object]) -> str | None:

@@ -2,16 +2,28 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from penstock.control.probing import Prober
+from penstock.control.traffic import Traffic
 from penstock.judge.counts import PodCounts, Round, Tick
 from penstock.judge.judge import Judge
 from penstock.judge.verdict import Verdict, Word
-from penstock.kernel.errors import GatewayRefused, GatewaySilent, JournalUnwritable
+from penstock.kernel.errors import (
+    ConflictError,
+    FencedOff,
+    GatewayFailed,
+    GatewayRefused,
+    GatewaySilent,
+    JournalDamaged,
+    JournalUnwritable,
+    PortTaken,
+    StaleGeneration,
+)
 from penstock.ports.clock import Clock
 from penstock.ports.gateway import Gateway
 from penstock.ports.journal import Journal
@@ -19,13 +31,20 @@ from penstock.ports.mirror import Mirror
 from penstock.ports.telemetry import ServiceReading
 from penstock.registry.release import Release
 from penstock.rollout.decide import Decision, Observed, decide, held
-from penstock.rollout.entry import Draft, Entry, Kind
+from penstock.rollout.entry import Draft, Entry, Kind, unwritten
 from penstock.rollout.phases import ROUTING_KINDS, Phase
 from penstock.rollout.state import ServiceState, evolve
+from penstock.routing.bucket import TOTAL
 from penstock.routing.table import RouteTable
+
+_log = logging.getLogger("penstock.control")
 
 #: Recorded requests per second, so that a withdrawn canary can be tested at once.
 _SAMPLES_HZ = 2.0
+#: The journal took nothing: what cannot be written may not be in force, and the next try may succeed.
+NOT_WRITTEN = (JournalUnwritable, JournalDamaged)
+#: The gateways do not serve what they should; the next try may succeed.
+_NOT_APPLIED = (GatewaySilent, GatewayRefused, GatewayFailed, PortTaken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +67,8 @@ class ServiceControl:
         waiting: what the rollout waits for, one sentence.
         trouble: what went wrong lately and is being retried, or None.
         dead: releases in use of which no gateway can reach any endpoint.
-        n_requests: users' requests since this process started; `n_in_rollout`: since the rollout did.
+        traffic: what users asked for.
+        n_on_step: users' requests the canary answered since its step was in force.
         lock: held while a decision is made and applied; commands take it too.
     """
 
@@ -59,10 +79,6 @@ class ServiceControl:
         self.trouble: str | None = None
         self.dead: tuple[Release, ...] = ()
         self.lock = asyncio.Lock()
-        self.n_requests = 0
-        self.n_in_rollout = 0
-        self.n_anonymous = 0
-        self.n_overridden = 0
         self.n_on_step = 0
         self._ports = ports
         self._on_entry = on_entry
@@ -70,10 +86,11 @@ class ServiceControl:
         self._prober: Prober | None = None
         self._probing: asyncio.Task[None] | None = None
         self._entered_s = ports.clock.monotonic_s()
+        self.traffic = Traffic(self._entered_s)
         self._suspended: str | None = None
-        self._rate_hz = 0.0
+        self._fenced: FencedOff | None = None
+        self._left = False
         self._share = 0.0
-        self._read_s = self._entered_s
         self._prepare()
 
     def table(self) -> RouteTable:
@@ -82,27 +99,44 @@ class ServiceControl:
         return replace(table, weight=0, overrides=False) if self._suspended and table.canary else table
 
     async def tick(self, reading: ServiceReading | None, health: Mapping[str, bool]) -> None:
-        """Judge what was counted since the last tick (None: telemetry failed), decide, and make it so."""
+        """Judge what was counted since the last tick (None: telemetry failed), decide, and make it so.
+
+        Raises FencedOff once another process took over, StaleGeneration, JournalUnwritable, JournalDamaged.
+        """
+        if self._fenced is not None:
+            raise self._fenced
         self._observe(reading)
         self.dead = self._dead(health)
-        await self._tune_sampling(reading)
+        self._mind_prober()
         async with self.lock:
-            if self._suspended and not await self._unsuspend():
-                return
-            decision = decide(self.state, self._seen(health))
-            self.waiting = decision.reason
-            if decision.kind is not None:
-                await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
-            elif self.state.applied_generation != self.state.generation:
-                await self.apply()
+            await self._move_on(health)
+        await self._tune_sampling()
+
+    async def _move_on(self, health: Mapping[str, bool]) -> None:
+        if self._suspended and not await self._unsuspend():
+            return
+        decision = decide(self.state, self._seen(health))
+        self.waiting = decision.reason
+        if decision.kind is not None:
+            await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
+        elif self.trouble is not None or self.state.applied_generation != self.state.generation:
+            await self.apply()
 
     async def commit(self, decision: Decision, *, actor: str) -> Entry:
-        """Journal a decision, then apply it. Raises JournalUnwritable; then the canary has lost its traffic."""
+        """Journal a decision, then apply it.
+
+        Raises IllegalTransition for what the phase does not allow, ConflictError once this process is leaving: then
+        nothing has changed. Raises JournalUnwritable, JournalDamaged: then the canary has lost its traffic.
+        """
         assert decision.kind is not None  # noqa: S101 - callers commit decisions, not waits
+        if self._left:
+            raise ConflictError(detail="the control plane is stopping; repeat the command when it is back.")
         routes = decision.kind in ROUTING_KINDS
         generation = self.state.generation + 1 if routes else self.state.generation
         entry = await self._append(decision.kind, actor, decision.reason, generation, decision.facts)
         if routes:
+            if self.state.weight_pct == 0:
+                self._suspended = None  # it can be written again, and nothing has to be held back
             self._enter(decision.kind)
             await self.apply()
         return entry
@@ -112,7 +146,7 @@ class ServiceControl:
         generation = self.state.generation
         try:
             await self._ports.gateway.apply(self.table())
-        except (GatewaySilent, GatewayRefused) as error:
+        except _NOT_APPLIED as error:
             self.trouble = error.message
             return False
         self.trouble = self._suspended
@@ -133,44 +167,72 @@ class ServiceControl:
         if state.phase is Phase.HELD and state.weight_pct == 0:
             return
         decision = held(state, "the control plane was restarted and has no evidence yet", weight_pct=0.0, paused=True)
-        await self._append(Kind.HELD, "controller", decision.reason, state.generation + 1, decision.facts)
+        await self._write(Kind.HELD, "controller", decision.reason, state.generation + 1, decision.facts)
         self._enter(Kind.HELD)
 
-    async def hold_at_zero(self, reason: str) -> None:
-        """Take the canary's traffic away and wait for a person (a restart or a stop of this process)."""
+    async def leave(self, reason: str) -> None:
+        """Take the canary's traffic away, acknowledged, and decide nothing any more. Raises FencedOff."""
+        async with self.lock:
+            await self._stop_probing()
+            try:
+                if self.state.weight_pct > 0:
+                    with contextlib.suppress(*NOT_WRITTEN):  # the canary has lost its traffic all the same
+                        await self._hold_at_zero(reason)
+            finally:
+                self._left = True
+
+    async def _hold_at_zero(self, reason: str) -> None:
+        """Take the canary's traffic away and wait for a person."""
         decision = held(self.state, reason, weight_pct=0.0, paused=True, n_canary=self.verdict.n_canary)
         await self.commit(decision, actor="controller")
 
-    async def close(self) -> None:
-        """End what runs in the background."""
-        await self._stop_probing()
-
     async def _append(self, kind: Kind, actor: str, reason: str, generation: int, facts: Mapping[str, object]) -> Entry:
-        draft = Draft(self.state.service, kind, actor, reason, generation, facts)
         try:
-            entry = await self._ports.journal.append(draft, expected_generation=self.state.generation)
-        except JournalUnwritable as error:
+            return await self._write(kind, actor, reason, generation, facts)
+        except NOT_WRITTEN as error:
             await self._suspend(error.message)
             raise
+
+    async def _write(self, kind: Kind, actor: str, reason: str, generation: int, facts: Mapping[str, object]) -> Entry:
+        """Journal an entry. What the state cannot take is refused before: nobody could read such a journal again."""
+        draft = Draft(self.state.service, kind, actor, reason, generation, facts)
+        evolve(self.state, unwritten(draft, self._ports.clock.now()))
+        try:
+            entry = await self._ports.journal.append(draft, expected_generation=self.state.generation)
+        except FencedOff as error:
+            self._fenced = error
+            raise
+        except StaleGeneration:
+            await self._catch_up()
+            raise
+        self._take(entry)
+        return entry
+
+    def _take(self, entry: Entry) -> None:
         self.state = evolve(self.state, entry)
         self._on_entry(entry)
-        return entry
+
+    async def _catch_up(self) -> None:
+        """Learn what an append that was cut short wrote all the same; the next tick applies it."""
+        for entry in await self._ports.journal.read(self.state.service, after_seq=self.state.seq):
+            self._take(entry)
+            self._enter(entry.kind)
 
     async def _suspend(self, why: str) -> None:
         """What cannot be written down may not be in force: the canary loses its traffic at once."""
         self._suspended = self.trouble = why
         if self.state.canary is not None:
-            with contextlib.suppress(GatewaySilent, GatewayRefused):
+            with contextlib.suppress(*_NOT_APPLIED):  # tried again by every tick
                 await self._ports.gateway.apply(self.table())
 
     async def _unsuspend(self) -> bool:
         """Try to write again; return whether it worked."""
-        why, self._suspended = self._suspended, None
         try:
             if self.state.canary is None or self.state.phase is Phase.ROLLING_BACK:
+                self._suspended = None
                 return await self.apply()
-            await self.hold_at_zero(f"decisions could not be written: {why}")
-        except JournalUnwritable:
+            await self._hold_at_zero(f"decisions could not be written: {self._suspended}")
+        except NOT_WRITTEN:
             return False
         return True
 
@@ -183,7 +245,7 @@ class ServiceControl:
             return
         if kind in (Kind.WITHDRAWN, Kind.RESTORED):
             self._judge.restart_alarm()
-        if self.state.phase is Phase.BAKING:
+        if self.state.table().weight == TOTAL:  # held there or baking: stable has no traffic to compare with
             self._judge.freeze_baseline()
         else:
             self._judge.thaw_baseline()
@@ -201,7 +263,7 @@ class ServiceControl:
                 max_duration_s=None,
             )
             self.verdict = Verdict(Word.UNDECIDED)
-            self.n_in_rollout = 0
+            self.traffic.n_in_rollout = 0
             self._ports.mirror.allow(state.service, state.plan.repeatable)
         self._switch_probing()
 
@@ -216,11 +278,20 @@ class ServiceControl:
             self._probing.cancel()
             self._probing = None
 
+    def _mind_prober(self) -> None:
+        """Replace a prober that died: a canary that nobody tests must not pass for a quiet one."""
+        if self._probing is not None and self._probing.done():
+            if not self._probing.cancelled():
+                _log.error(
+                    "%s: testing failed, it begins again", self.state.service, exc_info=self._probing.exception()
+                )
+            self._probing = None
+            self._switch_probing()
+
     async def _stop_probing(self) -> None:
         if self._probing is not None:
             self._probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._probing
+            await asyncio.gather(self._probing, return_exceptions=True)  # `_mind_prober` told what it died of
             self._probing = None
 
     def _on_probe(self, tick: Tick) -> None:
@@ -234,10 +305,7 @@ class ServiceControl:
     def _observe(self, reading: ServiceReading | None) -> None:
         at_s = self._ports.clock.monotonic_s()
         if reading is not None:
-            self.n_requests += reading.n_requests
-            self.n_in_rollout += reading.n_requests
-            self.n_anonymous += reading.n_anonymous
-            self.n_overridden += reading.n_overridden
+            self.traffic.count(reading, at_s)
         if self._judge is None:
             return
         if reading is None:
@@ -247,17 +315,13 @@ class ServiceControl:
         self.n_on_step += sum(counts.n for counts in canary)
         self.verdict = self._judge.observe(Tick(at_s, canary, _of(self.state.stable, reading)))
 
-    async def _tune_sampling(self, reading: ServiceReading | None) -> None:
+    async def _tune_sampling(self) -> None:
         """Keep the recorder at a few requests per second whatever the traffic; nothing is recorded when idle."""
-        now_s = self._ports.clock.monotonic_s()
-        elapsed_s, self._read_s = now_s - self._read_s, now_s
-        if reading is not None and elapsed_s > 0:
-            weight = min(elapsed_s / 2.0, 1.0)
-            self._rate_hz += weight * (reading.n_requests / elapsed_s - self._rate_hz)
-        wanted = min(1.0, _SAMPLES_HZ / max(self._rate_hz, _SAMPLES_HZ)) if self.state.canary else 0.0
+        wanted = min(1.0, _SAMPLES_HZ / max(self.traffic.rate_hz, _SAMPLES_HZ)) if self.state.canary else 0.0
         if not self._share / 2 <= wanted <= self._share * 2:
             self._share = wanted
-            with contextlib.suppress(GatewaySilent):  # sampling is a courtesy; the next change of rate tries again
+            # Sampling is a courtesy; the next change of rate tries again.
+            with contextlib.suppress(*_NOT_APPLIED):
                 await self._ports.gateway.sample(self.state.service, wanted)
 
     def _dead(self, health: Mapping[str, bool]) -> tuple[Release, ...]:

@@ -11,11 +11,10 @@ from penstock.rollout.state import ServiceState
 
 #: Above this share of requests without an identity the split is hardly sticky. Source: the issue's own limit.
 _ANONYMOUS_RATIO = 0.5
-_ENOUGH_REQUESTS = 20
 
 
-def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> dict[str, Any]:
-    """Return the service as `penstock status -o json` prints it."""
+def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...], failure: str | None) -> dict[str, Any]:
+    """Return the service as `penstock status -o json` prints it; `failure`: what ails the whole control plane."""
     state = control.state
     return {
         "service": state.service,
@@ -33,11 +32,11 @@ def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> dict[st
         "steps": [step.weight_pct for step in state.plan.steps] if state.plan else [],
         "reason": state.reason,
         "waiting_for": control.waiting,
-        "trouble": control.trouble,
-        "warnings": list(_warnings(control)),
+        "trouble": failure or control.trouble,
+        "warnings": _warnings(control, nodes),
         "evidence": control.verdict.as_json() if state.canary else None,
-        "n_requests": control.n_requests,
-        "n_overridden": control.n_overridden,
+        "n_requests": control.traffic.n_requests,
+        "n_overridden": control.traffic.n_overridden,
         "outcome": outcome_of(state),
         "quarantined": [{"version": version, "why": why} for version, why in state.quarantine.values()],
     }
@@ -117,16 +116,18 @@ def _assumptions(state: ServiceState) -> list[str]:
     return said
 
 
-def _warnings(control: ServiceControl) -> list[str]:
+def _warnings(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> list[str]:
     said = [_dead_words(control, release) for release in control.dead]
-    if control.state.canary and control.n_in_rollout == 0:
+    if not any(node.live for node in nodes):
+        said.append("no gateway is connected: nothing that is decided comes into force")
+    if control.state.canary and control.traffic.n_in_rollout == 0:
         said.append("no traffic: nothing can be judged until requests come through the gateway")
-    if control.n_requests >= _ENOUGH_REQUESTS and control.n_anonymous > _ANONYMOUS_RATIO * control.n_requests:
-        share_pct = 100 * control.n_anonymous / control.n_requests
+    anonymous_ratio = control.traffic.anonymous_ratio
+    if anonymous_ratio is not None and anonymous_ratio > _ANONYMOUS_RATIO:
         identity = control.state.identity
         said.append(
-            f"{share_pct:.0f} % of the requests carry no identity: send {identity.header}, or keep the cookie "
-            f"{identity.cookie}, else users may flip between releases"
+            f"{100 * anonymous_ratio:.0f} % of the last minute's requests carry no identity: send {identity.header}, "
+            f"or keep the cookie {identity.cookie}, else users may flip between releases"
         )
     return said
 

@@ -211,7 +211,8 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         return Decision(None, "testing again; not every recorded request was replayed yet")
     # What was seen before the withdrawal stands still while nothing can be replayed; only a trickle can tell more.
     trickle_pct = max(_BLIND_PCT, state.step_weight_pct * _BLIND_SHARE)
-    facts |= {"phase": Phase.STEPPING.value, "step": max(state.step - 1, 0), "weight_pct": trickle_pct}
+    on = Phase.HELD if back_to is Phase.HELD else Phase.STEPPING  # what a person held is not set going by this
+    facts |= {"phase": on.value, "step": max(state.step - 1, 0), "weight_pct": trickle_pct}
     return Decision(Kind.RESTORED, f"blind: nothing could be replayed; back on {trickle_pct:g} %", facts)
 
 

@@ -89,7 +89,7 @@ class Entry:
         """The entry as `penstock history -o json` prints it: its facts stand beside its own fields."""
         own = {
             "seq": self.seq,
-            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "at": self.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),  # as the hash covers it
             "service": self.service,
             "actor": self.actor,
             "kind": self.kind.value,
@@ -98,3 +98,9 @@ class Entry:
             "hash": self.hash,
         }
         return {**self.facts, **own}
+
+
+def unwritten(draft: Draft, at: datetime) -> Entry:
+    """Return a draft as an entry without a place, to see what would come of it."""
+    fields = {name: getattr(draft, name) for name in Draft.__slots__}
+    return Entry(seq=0, at=at, **fields, hash="")

@@ -53,7 +53,6 @@ class ServiceState:
         weight_pct: the canary's share now, 0..100.
         reason: why it is in this phase.
         actor: who brought it there.
-        held_from: the phase a held rollout goes back to.
         withdrawn_from: the phase a withdrawn rollout goes back to.
         n_withdrawals: in this rollout.
         ending: `rolled_back` or `aborted` while rolling back.
@@ -79,7 +78,6 @@ class ServiceState:
     weight_pct: float = 0.0
     reason: str = ""
     actor: str = ""
-    held_from: Phase | None = None
     withdrawn_from: Phase | None = None
     n_withdrawals: int = 0
     ending: str | None = None
@@ -177,7 +175,6 @@ def _started(state: ServiceState, entry: Entry) -> ServiceState:
         step=-1,
         weight_pct=0.0,
         n_withdrawals=0,
-        held_from=None,
         withdrawn_from=None,
         ending=None,
         outcome=None,
@@ -185,18 +182,16 @@ def _started(state: ServiceState, entry: Entry) -> ServiceState:
 
 
 def _stepped(state: ServiceState, entry: Entry) -> ServiceState:
-    return replace(state, step=entry.facts["step"], weight_pct=entry.facts["weight_pct"], held_from=None)
+    return replace(state, step=entry.facts["step"], weight_pct=entry.facts["weight_pct"], outcome=None)
 
 
 def _held(state: ServiceState, entry: Entry) -> ServiceState:
     outcome = _outcome(state, entry, "paused") if entry.facts.get("paused") else state.outcome
-    held_from = Phase(entry.facts["from"])
-    weight = entry.facts["weight_pct"]
-    return replace(state, held_from=held_from, withdrawn_from=None, weight_pct=weight, outcome=outcome)
+    return replace(state, withdrawn_from=None, weight_pct=entry.facts["weight_pct"], outcome=outcome)
 
 
 def _resumed(state: ServiceState, entry: Entry) -> ServiceState:
-    return replace(state, weight_pct=entry.facts["weight_pct"], held_from=None, outcome=None)
+    return replace(state, weight_pct=entry.facts["weight_pct"], outcome=None)
 
 
 def _withdrawn(state: ServiceState, entry: Entry) -> ServiceState:
@@ -238,7 +233,6 @@ def _rolling_back(state: ServiceState, entry: Entry) -> ServiceState:
         quarantine=quarantine,
         promoted=state.promoted if target == state.promoted[-1] else (*state.promoted, target),
         outcome=_outcome(state, entry, facts["ending"]),
-        held_from=None,
         withdrawn_from=None,
     )
 
@@ -247,8 +241,8 @@ def _ended(state: ServiceState, _: Entry) -> ServiceState:
     return replace(state, canary=None, step=-1, ending=None)
 
 
-def _fell_back(state: ServiceState, entry: Entry) -> ServiceState:
-    return replace(state, weight_pct=0.0, held_from=Phase(entry.facts["from"]), withdrawn_from=None)
+def _fell_back(state: ServiceState, _: Entry) -> ServiceState:
+    return replace(state, weight_pct=0.0, withdrawn_from=None)
 
 
 def _quarantined(state: ServiceState, entry: Entry) -> ServiceState:

@@ -42,7 +42,9 @@ def cluster(table: RouteTable, release: Release, *, speaks_http: bool, trusted_c
         # Else Envoy goes on sending to endpoints that it was told to forget, for as long as they are healthy.
         "ignore_health_on_host_removal": True,
         "upstream_connection_options": {"tcp_keepalive": _KEEP_ALIVE},
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # No merge window: Envoy else holds a second change of health back for up to a second, and answers 503 although a
+        # server is back. Source: Envoy docs, `update_merge_window`; measured, tests/end_to_end/test_failures.py.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "circuit_breakers": {"thresholds": [_breaker("DEFAULT"), _breaker("HIGH")]},
         "health_checks": [_health_check(speaks_http=speaks_http)],
         "outlier_detection": _outlier_detection(len(release.endpoints)),

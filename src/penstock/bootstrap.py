@@ -23,6 +23,10 @@ from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
 
+#: How long a control plane may take to leave, seconds: its last tick, and every canary to 0 %.
+_PATIENCE_S = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class UpOptions:
     """What `penstock up` was asked for.
@@ -116,6 +120,8 @@ async def take_down(state_dir: Path) -> bool:
         await journal.acquire(f"process {os.getpid()}")
     except AlreadyRunning as running:
         was_running = True
+        if not str(running.facts["pid"]).isdecimal():
+            raise
         await _end(int(str(running.facts["pid"])))
     await journal.close()
     gateway = EnvoyGateway(state_dir, lease_s=1.0, clock=clock)
@@ -134,7 +140,12 @@ async def _end(pid: int) -> None:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(handle, ended.set)
-        await ended.wait()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await ended.wait()
+        except TimeoutError:  # it hangs; its canaries have lost their lease by now
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            await ended.wait()
         asyncio.get_running_loop().remove_reader(handle)
     finally:
         os.close(handle)

@@ -46,6 +46,13 @@ class ControlPlane:
     def __init__(self, loop: ControlLoop) -> None:
         self._loop = loop
 
+    async def look_at(self, service: str, urls: Sequence[str]) -> None:
+        """Find everything that would keep a server from being adopted; changes nothing."""
+        checked_service(service)
+        endpoints = tuple(Endpoint.parse(url) for url in urls)
+        check_unused(endpoints, self._releases(), self._listeners())
+        await introduce(self._loop.ports.mirror, endpoints)
+
     async def adopt(
         self, service: str, urls: Sequence[str], *, listen: str, identity: Identity, actor: str
     ) -> dict[str, Any]:

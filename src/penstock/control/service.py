@@ -45,6 +45,8 @@ _SAMPLES_HZ = 2.0
 NOT_WRITTEN = (JournalUnwritable, JournalDamaged)
 #: The gateways do not serve what they should; the next try may succeed.
 _NOT_APPLIED = (GatewaySilent, GatewayRefused, GatewayFailed, PortTaken)
+#: First and longest pause before gateways are asked again, seconds; a command is not kept waiting behind retries then.
+_RETRY_S, _LONGEST_RETRY_S = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class ServiceControl:
         self._suspended: str | None = None
         self._fenced: FencedOff | None = None
         self._left = False
+        self._n_not_applied = 0
+        self._retry_at_s = 0.0
         self._share = 0.0
         self._prepare()
 
@@ -120,7 +124,8 @@ class ServiceControl:
         if decision.kind is not None:
             await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
         elif self.trouble is not None or self.state.applied_generation != self.state.generation:
-            await self.apply()
+            if self._ports.clock.monotonic_s() >= self._retry_at_s:
+                await self.apply()
 
     async def commit(self, decision: Decision, *, actor: str) -> Entry:
         """Journal a decision, then apply it.
@@ -148,7 +153,11 @@ class ServiceControl:
             await self._ports.gateway.apply(self.table())
         except _NOT_APPLIED as error:
             self.trouble = error.message
+            pause_s = min(_RETRY_S * 2.0**self._n_not_applied, _LONGEST_RETRY_S)
+            self._n_not_applied += 1
+            self._retry_at_s = self._ports.clock.monotonic_s() + pause_s
             return False
+        self._n_not_applied, self._retry_at_s = 0, 0.0
         self.trouble = self._suspended
         self._entered_s = self._ports.clock.monotonic_s()
         self.n_on_step = 0

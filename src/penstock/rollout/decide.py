@@ -99,7 +99,9 @@ def held(state: ServiceState, reason: str, *, weight_pct: float, paused: bool, n
 def next_step(state: ServiceState, reason: str, *, full: bool = False) -> Decision:
     """Return the decision that gives the canary its next step, or with `full` everybody."""
     plan = _plan(state)
-    step = len(plan.steps) - 1 if full else min(state.step + 1, len(plan.steps) - 1)
+    on_trickle = 0 < state.weight_pct < state.step_weight_pct  # it came back blind, and has not had its step yet
+    after = state.step if on_trickle else state.step + 1
+    step = len(plan.steps) - 1 if full else min(after, len(plan.steps) - 1)
     kind = Kind.BAKING if step == len(plan.steps) - 1 else Kind.STEPPED
     return Decision(kind, reason, {"step": step, "weight_pct": plan.steps[step].weight_pct})
 

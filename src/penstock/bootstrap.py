@@ -22,7 +22,6 @@ from penstock.routing.table import Identity
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
-
 #: How long a control plane may take to leave, seconds: its last tick, and every canary to 0 %.
 _PATIENCE_S = 30.0
 

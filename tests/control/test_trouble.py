@@ -87,7 +87,7 @@ async def test_what_the_table_forbids_never_enters_the_journal(
         await getattr(world.plane, command)("tts", actor="ann")
     assert world.book.entries == before
     world.gateway.fleet["node-1"].silent = False
-    await world.tick()
+    await world.tick(seconds=1.0)
     agreed(world)
     await world.restart()
     agreed(world)
@@ -211,7 +211,7 @@ async def test_a_silent_gateway_at_the_start_is_no_trouble_for_ever(world: World
     await world.restart()
     assert "node-1" in world.plane.status("tts")["trouble"]
     world.gateway.fleet["node-1"].silent = False
-    assert (await world.tick())["trouble"] is None
+    assert (await world.tick(seconds=1.0))["trouble"] is None
 
 
 async def test_a_start_that_cannot_be_written_leaves_the_gateways_alone(world: World) -> None:

@@ -131,6 +131,8 @@ def test_a_canary_that_cannot_be_tested_comes_back_on_a_trickle(stepping: Story)
     restored = stepping.take(decide(state, calm(verdict=frozen, in_phase_s=301.0)))
     assert restored.weight_pct == 1.0
     assert "blind" in restored.reason
+    again = stepping.take(decide(restored, calm()))
+    assert (again.step, again.weight_pct) == (0, 10)
 
 
 def test_what_a_person_held_comes_back_held_on_its_trickle(stepping: Story) -> None:

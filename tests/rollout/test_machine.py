@@ -50,7 +50,7 @@ class Rollouts(RuleBasedStateMachine):
         self.n_versions += 1
         self.story.start(f"2.0.{self.n_versions}")
 
-    @precondition(lambda self: self.story.state.canary is not None)
+    @precondition(lambda self: self.story.state.phase is not Phase.IDLE)
     @rule(seen=_SEEN)
     def observe(self, seen: Observed) -> None:
         before = self.story.state

@@ -123,9 +123,11 @@ class ServiceControl:
         self.waiting = decision.reason
         if decision.kind is not None:
             await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
-        elif self.trouble is not None or self.state.applied_generation != self.state.generation:
-            if self._ports.clock.monotonic_s() >= self._retry_at_s:
-                await self.apply()
+        elif self._must_apply() and self._ports.clock.monotonic_s() >= self._retry_at_s:
+            await self.apply()
+
+    def _must_apply(self) -> bool:
+        return self.trouble is not None or self.state.applied_generation != self.state.generation
 
     async def commit(self, decision: Decision, *, actor: str) -> Entry:
         """Journal a decision, then apply it.

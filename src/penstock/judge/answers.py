@@ -108,32 +108,31 @@ def _count(value: float, most: int) -> int:
 
 
 class Reader:
-    """Reads metrics off answers. Keeps what latency needs: thresholds, and how long each pod has been there."""
+    """Reads metrics off answers. Keeps what latency needs: how long each pod has been there."""
 
-    def __init__(self, *, scale: LatencyScale, longest_stall_s: float, max_p95_ms: float | None) -> None:
-        self._scale = scale
+    def __init__(self, *, longest_stall_s: float, max_p95_ms: float | None) -> None:
         self._limit_edge_ms = None if max_p95_ms is None else edge_at_least(max_p95_ms)
         self._warm_up_s = WARM_UP_STALLS * longest_stall_s
         self._first_seen_s: dict[tuple[bool, str], float] = {}
         self._n_timed: dict[tuple[bool, str], int] = {}
 
-    def readings(self, at_s: float, answers: Answers) -> Iterator[tuple[str, Reading]]:
-        """Yield (metric, reading) of one pod, with thresholds from the past; answers count as seen afterwards."""
+    def readings(self, at_s: float, answers: Answers, scale: LatencyScale) -> Iterator[tuple[str, Reading]]:
+        """Yield (metric, reading) of one pod, with the scale's thresholds; answers count as seen afterwards."""
         yield "errors", Reading(answers.n, answers.errors)
         yield "errors_limit", Reading(answers.n, answers.errors)
         yield "client_errors", Reading(answers.n, answers.client_errors)
         yield "faults", Reading(answers.n, answers.n_faults)
         if answers.latency_ms:
-            yield from self._latency(at_s, answers)
+            yield from self._latency(at_s, answers, scale)
 
-    def _latency(self, at_s: float, answers: Answers) -> Iterator[tuple[str, Reading]]:
+    def _latency(self, at_s: float, answers: Answers, scale: LatencyScale) -> Iterator[tuple[str, Reading]]:
         key = (answers.canary, answers.pod)
         n = sum(answers.latency_ms.values())
         n_before = self._n_timed.get(key, 0)
         self._n_timed[key] = n_before + n
         warm_at_s = self._first_seen_s.setdefault(key, at_s) + self._warm_up_s
         for_requests, for_blocks = n_before >= WARM_UP_ANSWERS, at_s >= warm_at_s
-        if edge_ms := self._scale.edge_ms(canary=answers.canary):
+        if edge_ms := scale.edge_ms(canary=answers.canary):
             yield "latency", Reading(n, n_slower(answers.latency_ms, edge_ms), for_requests, for_blocks)
         if self._limit_edge_ms is not None:
             bad = n_slower(answers.latency_ms, self._limit_edge_ms)

@@ -15,7 +15,7 @@ from penstock.judge.answers import Answers, Reader, cleaned
 from penstock.judge.betting import planned_starts
 from penstock.judge.counts import Round, Tick
 from penstock.judge.gross import GrossRule, PodAnswers
-from penstock.judge.latency import LatencyScale
+from penstock.judge.latency import PROBES_MIN_ANSWERS, LatencyScale
 from penstock.judge.limits import BLOCKS_SHARE, ROUNDS_SHARE, Limits
 from penstock.judge.metric import Metric
 from penstock.judge.reasons import after_words, condemned_words, metric_words
@@ -63,7 +63,9 @@ class Judge:
             for name in self._weights
         }
         self._scale = LatencyScale(limits.latency_margin)
-        self._reader = Reader(scale=self._scale, longest_stall_s=limits.longest_stall_s, max_p95_ms=limits.max_p95_ms)
+        # Replays reach idle pods one by one: what is slow among them is not what is slow under the users' load.
+        self._probe_scale = LatencyScale(limits.latency_margin, min_answers=PROBES_MIN_ANSWERS)
+        self._reader = Reader(longest_stall_s=limits.longest_stall_s, max_p95_ms=limits.max_p95_ms)
         self._gross = GrossRule(longest_stall_s=limits.longest_stall_s, n_canary_pods=n_canary_pods)
         self._rounds = RoundEvidence()
         self._faults: Counter[str] = Counter()
@@ -83,7 +85,7 @@ class Judge:
         at_s = self._advance(tick.at_s)
         if self._must_restart:
             self._restart_requests()
-        self._scale.refresh(at_s)
+        (self._probe_scale if tick.probes else self._scale).refresh(at_s)
         answers = cleaned(tick)
         for pod in answers:
             self._count(at_s, pod, probes=tick.probes)
@@ -155,10 +157,11 @@ class Judge:
             self._canary_seen_s = at_s if answers.n else self._canary_seen_s
         elif answers.n:
             self._stable_seen_s = at_s
-        for name, reading in self._reader.readings(at_s, answers):
+        scale = self._probe_scale if probes else self._scale
+        for name, reading in self._reader.readings(at_s, answers, scale):
             if metric := self._metrics.get(name):
                 metric.count(at_s, reading, canary=answers.canary, pod=answers.pod, probes=probes)
-        self._scale.learn(answers.latency_ms, canary=answers.canary)
+        scale.learn(answers.latency_ms, canary=answers.canary)
 
     def _restart_requests(self) -> None:
         self._must_restart = False
@@ -199,7 +202,8 @@ class Judge:
         """One sentence for each metric whose evidence has grown, strongest first."""
         ranked = sorted(parts, key=lambda name: parts[name], reverse=True)
         grown = [name for name in ranked if parts[name] > 2.0 * self._weights[name]]
-        return tuple(metric_words(self._metrics[name], self._limits, self._scale, self._faults) for name in grown)
+        timed = self._scale if self._scale.canary.n > self._probe_scale.canary.n else self._probe_scale
+        return tuple(metric_words(self._metrics[name], self._limits, timed, self._faults) for name in grown)
 
     def _blind_reason(self, at_s: float) -> str | None:
         """Stable has been silent for a longest stall while the canary answers."""

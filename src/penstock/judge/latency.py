@@ -19,6 +19,9 @@ _COARSENESS = 1.5
 #: Stable's answers before a threshold is set. Source: 5 beyond the p95, and JUDGE.md 3.2 is valid for any threshold.
 _MIN_ANSWERS = 100.0
 
+#: The same among replayed requests, which come slowly. Any threshold from the past is valid; a rough one costs power.
+PROBES_MIN_ANSWERS = 20.0
+
 #: Seconds between new thresholds, and what remains of older answers after each (a memory of about 1000 s).
 #: Source: JUDGE.md 3.2 (refresh 10 s).
 _REFRESH_S = 10.0
@@ -92,8 +95,9 @@ class LatencyHistogram:
 class LatencyScale:
     """Thresholds from stable's past, and what either arm's p95 is, for a person."""
 
-    def __init__(self, margin: float) -> None:
+    def __init__(self, margin: float, *, min_answers: float = _MIN_ANSWERS) -> None:
         self._margin = margin
+        self._min_answers = min_answers
         self._frozen = False
         self._refreshed_at_s = -math.inf
         self.stable = LatencyHistogram()
@@ -106,7 +110,7 @@ class LatencyScale:
         """Set the thresholds from the past; call before a tick is counted."""
         if at_s - self._refreshed_at_s < _REFRESH_S and self.stable_edge_ms is not None:
             return
-        if not self._frozen and self.stable.n >= _MIN_ANSWERS and (edge := self.stable.slow_edge_ms()):
+        if not self._frozen and self.stable.n >= self._min_answers and (edge := self.stable.slow_edge_ms()):
             self.stable_edge_ms = edge
             self.canary_edge_ms = edge_at_least(edge * (1.0 + self._margin))
         if at_s - self._refreshed_at_s >= _REFRESH_S:

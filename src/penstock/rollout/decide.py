@@ -203,6 +203,8 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         return held(state, why, weight_pct=0.0, paused=True, n_canary=seen.verdict.n_canary)
     back_to = state.withdrawn_from or Phase.STEPPING
     facts: dict[str, Any] = {"phase": back_to.value, "step": state.step, "weight_pct": state.step_weight_pct}
+    if seen.verdict.word is Word.BLIND:
+        return Decision(None, _because(seen.verdict))
     if seen.probed:
         needed_s, quiet_s = quiet_needed_s(state), min(seen.verdict.quiet_s, seen.in_phase_s)
         suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= _SUSPICIOUS

@@ -48,14 +48,14 @@ async def _switch(parts: Composition, canary: int, number: int) -> tuple[float, 
     url = f"http://127.0.0.1:{canary}"
     await parts.plane.release("tts", [url], "canary" if number == 0 else f"canary-{number}", plan, actor="benchmark")
     while parts.plane.status("tts")["weight_pct"] != 50:
-        await asyncio.sleep(0.02)  # noqa: ASYNC110 - polled from outside, as a script would
+        await asyncio.sleep(0.02)
     await asyncio.sleep(_BEFORE_S)
     began_s = time.monotonic()
     await parts.plane.roll_back("tts", quarantine=False, actor="benchmark")
     ended_s = time.monotonic()
     await asyncio.sleep(_AFTER_S)
     while parts.plane.status("tts")["phase"] != "idle":
-        await asyncio.sleep(0.02)  # noqa: ASYNC110 - polled from outside, as a script would
+        await asyncio.sleep(0.02)
     return began_s, ended_s, ended_s - began_s
 
 

@@ -110,7 +110,7 @@ async def _run(port: int, connections: int, rate_hz: float, stop: Event, out: Co
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
     out.send("running")
     while not stop.is_set():
-        await asyncio.sleep(0.02)  # noqa: ASYNC110 - polled from outside, as a script would
+        await asyncio.sleep(0.02)
     for client in clients:
         client.closing = True
         if client.transport:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 
 from tests.api.served import Served
+from tests.control.conftest import PLAN
 
 
 def test_a_watcher_sees_entries_with_their_seq_and_statuses(served: Served) -> None:
@@ -31,7 +32,7 @@ def test_an_unknown_service_is_a_problem_not_a_stream(served: Served) -> None:
 
 
 def test_streams_end_when_the_control_plane_stops(served: Served) -> None:
-    served.call(served.world.release())
+    served.call(served.world.release({**PLAN, "dwell": "1h"}))  # it must not be over before it is seen
     with httpx2.Client(timeout=20) as client, client.stream("GET", f"{served.url}/v1/services/tts/events") as answer:
         events = iter(httpx2.EventSource(answer))
         next(e for e in events if e.event == "status" and json.loads(e.data)["weight_pct"] > 0)

@@ -64,10 +64,9 @@ def _service_checks(status: dict[str, Any]) -> Iterator[Check]:
     unread = TelemetryUnavailable(why="the judge is blind")
     detail = unread.message if blind else f"{status['n_requests']} requests counted since the start"
     yield Check(name=f"{name} counters", ok=not blind, detail=detail, remedy=unread.remedy if blind else "")
-    lost = status["phase"] == "fallback"
-    detail = status["reason"] if lost else f"{status['stable']['release']} serves"
-    remedy = f"start its servers again; then penstock resume {name} or penstock abort {name}" if lost else ""
-    yield Check(name=f"{name} servers", ok=not lost, detail=detail, remedy=remedy)
+    lost = ", ".join(status["unhealthy"])
+    detail = f"no endpoint of {lost} answers" if lost else f"{status['stable']['release']} serves"
+    yield Check(name=f"{name} servers", ok=not lost, detail=detail, remedy="start its servers again" if lost else "")
 
 
 def _nodes(name: str, status: dict[str, Any]) -> Check:

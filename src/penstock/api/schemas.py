@@ -71,6 +71,7 @@ class StatusView(_Answer):
     steps: list[float] = Field(description="Weights, percent")
     reason: str
     waiting_for: str
+    unhealthy: list[str]
     trouble: str | None
     warnings: list[str]
     evidence: dict[str, Any] | None

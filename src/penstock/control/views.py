@@ -32,6 +32,7 @@ def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...], failure: s
         "steps": [step.weight_pct for step in state.plan.steps] if state.plan else [],
         "reason": state.reason,
         "waiting_for": control.waiting,
+        "unhealthy": [release.name for release in control.dead],
         "trouble": failure or control.trouble,
         "warnings": _warnings(control, nodes),
         "evidence": control.verdict.as_json() if state.canary else None,

@@ -107,9 +107,9 @@ async def _adopt(plane: ControlPlane, options: UpOptions, say: Callable[[str], N
         raise UsageError(detail="there is nothing to serve yet; name a running server, e.g. tts=http://127.0.0.1:6006")
     taken = {str(status["gateway_url"]).removeprefix("http://") for status in known.values()}
     listens = [_listen(options.listen, place) for place in range(len(options.services))]
-    for service, urls in options.services:
+    for (service, urls), listen in zip(options.services, listens, strict=True):
         if service not in known:
-            await plane.look_at(service, urls)
+            await plane.look_at(service, urls, listen=listen)
     for (service, urls), listen in zip(options.services, listens, strict=True):
         if service in known:
             await _keep(plane, known[service], urls, listen, options.identity, say)

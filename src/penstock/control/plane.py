@@ -46,11 +46,11 @@ class ControlPlane:
     def __init__(self, loop: ControlLoop) -> None:
         self._loop = loop
 
-    async def look_at(self, service: str, urls: Sequence[str]) -> None:
+    async def look_at(self, service: str, urls: Sequence[str], *, listen: str | None) -> None:
         """Find everything that would keep a server from being adopted; changes nothing."""
         checked_service(service)
         endpoints = tuple(Endpoint.parse(url) for url in urls)
-        check_unused(endpoints, self._releases(), self._listeners())
+        check_unused(endpoints, self._releases(), [*self._listeners(), *([listen] if listen else [])])
         await introduce(self._loop.ports.mirror, endpoints)
 
     async def adopt(

@@ -115,6 +115,14 @@ def test_an_alarm_withdraws_and_good_behaviour_restores(stepping: Story) -> None
     assert (restored.phase, restored.weight_pct) == (Phase.STEPPING, 10)
 
 
+def test_a_canary_that_was_withdrawn_must_hold_its_last_step_for_five_stalls(stepping: Story) -> None:
+    stepping.take(next_step(stepping.state, "", full=True))
+    stepping.take(decide(stepping.state, calm(verdict=verdict(alarm=True))))
+    stepping.take(decide(stepping.state, calm(verdict=verdict(quiet_s=1e4), in_phase_s=1e3, probed=True)))
+    assert decide(stepping.state, calm(in_phase_s=299.0)).kind is None
+    assert decide(stepping.state, calm(in_phase_s=301.0)).kind is Kind.PROMOTED
+
+
 def test_quiet_time_doubles_up_to_five_stalls(stepping: Story) -> None:
     needed = []
     for _ in range(6):

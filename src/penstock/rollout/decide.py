@@ -184,7 +184,7 @@ def _baking(state: ServiceState, seen: Observed) -> Decision:
 def _not_yet(state: ServiceState, seen: Observed) -> str | None:
     """Return what keeps the canary from more traffic, or None."""
     plan, verdict = _plan(state), seen.verdict
-    dwell_s = plan.steps[state.step].dwell_s
+    dwell_s = _dwell_needed_s(state)
     checks = (
         (not seen.applied, "waiting for gateways to acknowledge"),
         (not seen.canary_healthy, f"no endpoint of {_canary_name(state)} is healthy"),
@@ -194,6 +194,20 @@ def _not_yet(state: ServiceState, seen: Observed) -> str | None:
         (verdict.evidence >= _SUSPICIOUS or verdict.gross_s > 0, f"suspicious: {_because(verdict)}"),
     )
     return next((why for blocked, why in checks if blocked), None)
+
+
+def _dwell_needed_s(state: ServiceState) -> float:
+    """Return how long the canary must hold its step. One that was withdrawn before must hold it longer.
+
+    Before it is promoted it must go without another withdrawal for several stalls: what looked harmful once was harmful
+    or a stall, and a stall does not come back that often. Source: JUDGE section 10.6 (k unchanged before promotion).
+    """
+    plan = _plan(state)
+    dwell_s = plan.steps[state.step].dwell_s
+    if state.n_withdrawals == 0:
+        return dwell_s
+    last = stage_of(state) is Phase.BAKING
+    return max(dwell_s, plan.longest_stall_s * _QUIET_LONGEST if last else quiet_needed_s(state))
 
 
 def _withdrawn(state: ServiceState, seen: Observed) -> Decision:

@@ -11,13 +11,14 @@ stalls last (.2 %). Source: JUDGE.md 0.4, 10.6, 10.7; the split is in limits.py.
 import math
 from collections import Counter
 
-from penstock.judge.answers import Answers, Reader, cleaned
+from penstock.judge.answers import Answers, Reader, Reading, cleaned
 from penstock.judge.betting import planned_starts
 from penstock.judge.counts import Round, Tick
 from penstock.judge.gross import GrossRule, PodAnswers
 from penstock.judge.latency import PROBES_MIN_ANSWERS, LatencyScale
 from penstock.judge.limits import BLOCKS_SHARE, ROUNDS_SHARE, Limits
 from penstock.judge.metric import Metric
+from penstock.judge.pairs import slower_in_pair
 from penstock.judge.reasons import after_words, condemned_words, metric_words
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.verdict import Verdict, Word
@@ -89,6 +90,8 @@ class Judge:
         answers = cleaned(tick)
         for pod in answers:
             self._count(at_s, pod, probes=tick.probes)
+        if tick.probes:
+            self._count_pair(at_s, answers)
         for metric in self._metrics.values():
             metric.close_due(at_s)
         failures = tuple(PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in answers)
@@ -162,6 +165,12 @@ class Judge:
             if metric := self._metrics.get(name):
                 metric.count(at_s, reading, canary=answers.canary, pod=answers.pod, probes=probes)
         scale.learn(answers.latency_ms, canary=answers.canary)
+
+    def _count_pair(self, at_s: float, answers: tuple[Answers, ...]) -> None:
+        metric = self._metrics.get("latency_pairs")
+        if metric and (pair := slower_in_pair(answers, self._limits.latency_margin)):
+            pod, slower = pair
+            metric.count(at_s, Reading(1, int(slower), True, True), canary=True, pod=pod, probes=True)
 
     def _restart_requests(self) -> None:
         self._must_restart = False

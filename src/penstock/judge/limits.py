@@ -15,7 +15,15 @@ GROSS_SHARE = 0.2
 #: Metrics and their weight before renormalising over those that are judged. Source: JUDGE.md 3 "Combining" (errors .3,
 #: latency .2, quality .3, rest .2), quality being the server's own fault marks here; a guess there and here.
 DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"errors": 0.35, "latency": 0.3, "faults": 0.25, "client_errors": 0.1, "errors_limit": 0.2, "latency_limit": 0.2}
+    {
+        "errors": 0.35,
+        "latency": 0.3,
+        "faults": 0.25,
+        "client_errors": 0.1,
+        "latency_pairs": 0.1,
+        "errors_limit": 0.2,
+        "latency_limit": 0.2,
+    }
 )
 
 

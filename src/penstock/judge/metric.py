@@ -9,6 +9,7 @@ from penstock.judge.betting import START_EVERY_S, BettingProcess, Null, Prior, c
 from penstock.judge.blocks import BlockEvidence
 from penstock.judge.latency import SLOW_RATIO
 from penstock.judge.limits import Limits
+from penstock.judge.pairs import HALF
 from penstock.judge.verdict import MetricEvidence
 
 #: A block of single requests closes at this size. Source: JUDGE.md 2 "Block closing".
@@ -61,6 +62,9 @@ def tolerance_for(name: str, limits: Limits) -> Tolerance:
             return Tolerance(0.0, ratio, limit, limit, 0.15, f"at most {100 * limit:.3g} %")
         case "latency_limit":
             return Tolerance(0.0, ratio, SLOW_RATIO, SLOW_RATIO, 0.3, f"p95 at most {limits.max_p95_ms:g} ms")
+        case "latency_pairs":
+            words = f"slower than {1 + limits.latency_margin:.2f}x stable in half of the pairs"
+            return Tolerance(0.0, ratio, HALF, HALF, HALF, words)
         case "latency":
             return Tolerance(0.0, ratio, None, SLOW_RATIO, 0.3, f"p95 {1 + limits.latency_margin:.2f}x")
         case _:

@@ -12,7 +12,12 @@ from penstock.judge.rounds import RoundEvidence
 #: Percentages from here on are shown without decimals.
 _WHOLE_FROM_PCT = 10.0
 
-_WHAT = {"errors": "errors", "errors_limit": "errors", "client_errors": "client errors (4xx)"}
+_WHAT = {
+    "latency_pairs": "slower than stable on the same request",
+    "errors": "errors",
+    "errors_limit": "errors",
+    "client_errors": "client errors (4xx)",
+}
 
 
 def percent(ratio: float) -> str:

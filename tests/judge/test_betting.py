@@ -1,6 +1,5 @@
 """The e-process: golden numbers, validity by enumeration, and what no input may do to it."""
 
-import json
 import math
 from itertools import product
 
@@ -9,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.judge.betting import BETS, BettingProcess, Null, Prior, counted, planned_starts
+from penstock.judge.betting import BETS, BettingProcess, Null, Prior, planned_starts
 
 PRIOR = Prior(0.01, 200.0, 0.999)
 
 
 def one_block(n_c: int, bad_c: int, n_b: int, bad_b: int, null: Null, prior: Prior = PRIOR) -> float:
     process = BettingProcess(prior, n_starts=60)
-    process.observe(0.0, counted(n_c, bad_c), counted(n_b, bad_b), null)
+    process.observe_counts(0.0, (n_c, bad_c), (n_b, bad_b), null)
     return process.evidence
 
 
@@ -76,9 +75,9 @@ def test_a_late_fault_is_found_about_as_fast_as_an_early_one() -> None:
     def n_blocks(healthy: int) -> int:
         process = BettingProcess(PRIOR, n_starts=planned_starts(7200.0))
         for second in range(healthy):
-            process.observe(float(second), counted(5, 0), counted(45, 0), Null(1.0, 0.001))
+            process.observe_counts(float(second), (5, 0), (45, 0), Null(1.0, 0.001))
         for block in range(1000):
-            process.observe(float(healthy + block), counted(5, 1), counted(45, 0), Null(1.0, 0.001))
+            process.observe_counts(float(healthy + block), (5, 1), (45, 0), Null(1.0, 0.001))
             if process.evidence >= 100:
                 return block + 1
         return 1000
@@ -95,25 +94,21 @@ def test_the_absolute_form_ignores_stable() -> None:
 def test_restart_keeps_what_is_known_of_stable() -> None:
     process = BettingProcess(PRIOR, n_starts=60)
     for second in range(50):
-        process.observe(float(second), counted(5, 5), counted(45, 9), Null(1.0, 0.001))
+        process.observe_counts(float(second), (5, 5), (45, 9), Null(1.0, 0.001))
     known = process.baseline
     process.restart()
     assert process.evidence == 1.0
     assert process.baseline == known > 0.1
 
 
-@pytest.mark.parametrize("n_starts", [60, None])
-def test_a_stored_process_goes_on_bit_for_bit(n_starts: int | None) -> None:
-    rng = np.random.default_rng(7)
-    one = BettingProcess(PRIOR, n_starts=n_starts)
-    other = BettingProcess(PRIOR, n_starts=n_starts)
-    for second in range(300):
-        canary, stable = counted(5, int(rng.binomial(5, 0.03))), counted(45, int(rng.binomial(45, 0.02)))
-        one.observe(float(second), canary, stable, Null(1.0, 0.001))
-        other.observe(float(second), canary, stable, Null(1.0, 0.001))
-        other = BettingProcess.from_json(PRIOR, json.loads(json.dumps(other.as_json(), allow_nan=False)))
-    assert one.evidence == other.evidence
-    assert one.as_json() == other.as_json()
+def test_counts_and_outcomes_are_the_same_bet() -> None:
+    null = Null(1.0, 0.001)
+    one, other = BettingProcess(PRIOR, n_starts=60), BettingProcess(PRIOR, n_starts=60)
+    for second, bad in enumerate((0, 1, 0, 3, 2)):
+        one.observe_counts(float(second), (5, bad), (45, bad // 2), null)
+        outcomes = ([(1.0, float(bad)), (0.0, 5.0 - bad)], [(1.0, float(bad // 2)), (0.0, 45.0 - bad // 2)])
+        other.observe(float(second), *outcomes, null)
+    assert one.evidence == pytest.approx(other.evidence, rel=1e-12)
 
 
 counts = st.tuples(st.integers(0, 500), st.floats(0, 1)).map(lambda pair: (pair[0], int(pair[0] * pair[1])))
@@ -125,7 +120,7 @@ def test_wealth_is_never_negative_nor_nan(blocks: list[tuple[tuple[int, int], tu
     process = BettingProcess(PRIOR, n_starts=5)
     for index, (canary, stable, null) in enumerate(blocks):
         before = process.evidence
-        process.observe(40.0 * index, counted(*canary), counted(*stable), null)
+        process.observe_counts(40.0 * index, canary, stable, null)
         assert math.isfinite(process.evidence)
         assert process.evidence >= 0.0
         assert 0.0 < process.baseline < 1.0
@@ -140,9 +135,50 @@ def test_false_alarms_stay_below_alpha() -> None:
     for _ in range(250):
         process = BettingProcess(PRIOR, n_starts=5)
         for second in range(150):
-            canary, stable = counted(5, int(rng.binomial(5, 0.03))), counted(45, int(rng.binomial(45, 0.03)))
-            process.observe(2.0 * second, canary, stable, Null(1.0, 0.0))
+            canary, stable = (5, int(rng.binomial(5, 0.03))), (45, int(rng.binomial(45, 0.03)))
+            process.observe_counts(2.0 * second, canary, stable, Null(1.0, 0.0))
             if process.evidence >= 20:
                 fired += 1
                 break
     assert fired <= 24
+
+
+@pytest.mark.parametrize("p_stable", [0.001, 0.05, 0.4])
+@pytest.mark.parametrize("null", [Null(1.0, 0.003), Null(1.0, 0.1), Null(0.0, 0.1)])
+@pytest.mark.parametrize(("n_c", "n_b"), [(1, 1), (2, 5), (5, 2)])
+def test_a_proof_at_the_margin_is_worth_at_most_1(p_stable: float, null: Null, n_c: int, n_b: int) -> None:
+    """The other direction, exactly: a canary that is as bad as the margin cannot win by being called healthy."""
+    p_canary = null.rho0 * p_stable + null.delta
+
+    def chance(n: int, k: int, p: float) -> float:
+        return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+    expected = 0.0
+    for i, j in product(range(n_c + 1), range(n_b + 1)):
+        process = BettingProcess(Prior(0.1, 10.0, 1.0), n_starts=60, harm=False)
+        process.observe_counts(0.0, (n_c, i), (n_b, j), null)
+        expected += chance(n_c, i, p_canary) * chance(n_b, j, p_stable) * process.evidence
+    assert expected <= 1.0 + 1e-12
+
+
+def test_equal_arms_are_proven_equal_within_a_margin_and_no_further() -> None:
+    rng = np.random.default_rng(3)
+    wide, narrow = (BettingProcess(PRIOR, n_starts=60, harm=False) for _ in range(2))
+    for second in range(400):
+        canary, stable = (25, int(rng.binomial(25, 0.002))), (25, int(rng.binomial(25, 0.002)))
+        wide.observe_counts(float(second), canary, stable, Null(1.0, 0.01))
+        narrow.observe_counts(float(second), canary, stable, Null(1.0, 0.0))
+    assert wide.evidence >= 20.0
+    assert narrow.evidence < 20.0
+
+
+def test_a_cut_proof_ends_soon_after_the_canary_broke() -> None:
+    """Source: JUDGE.md 10.1.5: without the cut it would outlive the version's health by a quarter of an hour."""
+    cut = BettingProcess(PRIOR, n_starts=60, harm=False, most_nats=math.log(1000.0))
+    endless = BettingProcess(PRIOR, n_starts=60, harm=False)
+    for process in (cut, endless):
+        for second in range(3600):
+            process.observe_counts(float(second), (25, 0), (25, 0), Null(1.0, 0.01))
+        for second in range(3600, 3630):
+            process.observe_counts(float(second), (25, second % 2 * 4), (25, 0), Null(1.0, 0.01))
+    assert cut.evidence < 20.0 < endless.evidence

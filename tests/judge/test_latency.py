@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.judge.latency import LatencyHistogram, LatencyScale, edge_at_least, n_slower
+from penstock.judge.edges import ForeignEdges, LogSpaced, TwoDigits, edge_at_least, log_binned
+from penstock.judge.latency import LatencyHistogram, LatencyScale, Stretch, Thresholds, n_slower
 from tests.judge.world import binned
+
+P95 = Stretch(0.95, 0.10)
+DIGITS = TwoDigits()
 
 
 @pytest.mark.parametrize(
@@ -42,31 +46,38 @@ def test_answers_above_an_edge_are_counted_exactly() -> None:
 
 
 def known_scale(latency_ms: np.ndarray) -> LatencyScale:
-    scale = LatencyScale(0.10)
+    scale = LatencyScale(DIGITS, [P95])
     edges, counts = np.unique(binned(latency_ms), return_counts=True)
     scale.learn(dict(zip(edges.tolist(), counts.tolist(), strict=True)), canary=False)
     scale.refresh(0.0)
     return scale
 
 
+def stable_edge_ms(scale: LatencyScale) -> float | None:
+    thresholds = scale.thresholds.get(P95)
+    return thresholds.stable if thresholds else None
+
+
 def test_thresholds_are_stables_p95_and_the_margin_above_it() -> None:
     latency = np.random.default_rng(3).lognormal(np.log(200), 0.5, 20_000)
     scale = known_scale(latency)
-    assert scale.stable_edge_ms == pytest.approx(np.quantile(latency, 0.95), rel=0.06)
-    assert scale.canary_edge_ms == edge_at_least(1.1 * (scale.stable_edge_ms or 0))
-    assert 0.03 <= np.mean(latency >= (scale.stable_edge_ms or 0)) <= 0.075
-    assert scale.stable.quantile_ms(0.95) == pytest.approx(np.quantile(latency, 0.95), rel=0.02)
+    thresholds = scale.thresholds[P95]
+    assert thresholds is not None
+    assert thresholds.stable == pytest.approx(np.quantile(latency, 0.95), rel=0.06)
+    assert thresholds.harm == edge_at_least(1.1 * thresholds.stable)
+    assert thresholds.healthy <= 1.1 * thresholds.stable + 1e-9 <= thresholds.harm + 1e-9
+    assert 0.03 <= np.mean(latency >= thresholds.stable) <= 0.075
+    assert scale.stable.quantile_ms(0.95, DIGITS) == pytest.approx(np.quantile(latency, 0.95), rel=0.02)
 
 
 def test_a_server_that_always_takes_the_same_time_has_a_threshold_above_it() -> None:
-    scale = known_scale(np.full(1000, 10.4))
-    assert (scale.stable_edge_ms, scale.canary_edge_ms) == (11, 13)
+    assert known_scale(np.full(1000, 10.4)).thresholds[P95] == Thresholds(11, 13, 12)
 
 
 def test_no_threshold_from_too_few_answers() -> None:
-    assert known_scale(np.full(99, 10.4)).stable_edge_ms is None
-    assert LatencyHistogram().quantile_ms(0.95) is None
-    assert LatencyHistogram().slow_edge_ms() is None
+    assert known_scale(np.full(99, 10.4)).thresholds == {}
+    assert LatencyHistogram().quantile_ms(0.95, DIGITS) is None
+    assert LatencyHistogram().slow_edge_ms(0.95, DIGITS) is None
 
 
 def test_thresholds_follow_stable_unless_frozen() -> None:
@@ -74,8 +85,48 @@ def test_thresholds_follow_stable_unless_frozen() -> None:
     scale.freeze()
     scale.learn({900: 100_000}, canary=False)
     scale.refresh(100.0)
-    assert scale.stable_edge_ms == 11
+    assert stable_edge_ms(scale) == 11
     scale.thaw()
     scale.learn({900: 100_000}, canary=False)
     scale.refresh(200.0)
-    assert scale.stable_edge_ms == 910
+    assert stable_edge_ms(scale) == 910
+
+
+@pytest.mark.parametrize("edges", [TwoDigits(), LogSpaced(), ForeignEdges([5, 10, 25, 50, 100, 250, 500, 1000])])
+@given(st.floats(6, 900))
+def test_edges_enclose_what_lies_between_them(edges: TwoDigits | LogSpaced | ForeignEdges, latency_ms: float) -> None:
+    below, above = edges.at_most(latency_ms), edges.at_least(latency_ms)
+    assert below <= latency_ms + 1e-6
+    assert above >= latency_ms - 1e-6
+    assert above in (pytest.approx(below), pytest.approx(edges.above(below)))
+
+
+def test_ten_percent_are_five_log_spaced_bins() -> None:
+    edges = LogSpaced()
+    edge = edges.at_least(200.0)
+    assert edges.at_least(1.1 * edge) == edges.at_most(1.1 * edge) == pytest.approx(1.1 * edge)
+    (lower,) = log_binned([edge * 1.001])
+    assert lower == edge
+
+
+def test_quantiles_of_log_spaced_bins_are_within_a_bin() -> None:
+    latency = np.random.default_rng(5).lognormal(np.log(300), 0.6, 20_000)
+    histogram = LatencyHistogram()
+    histogram.add(log_binned(latency.tolist()))
+    for quantile in (0.5, 0.95, 0.99):
+        expected = np.quantile(latency, quantile)
+        assert histogram.quantile_ms(quantile, LogSpaced()) == pytest.approx(expected, rel=0.02)
+
+
+def test_foreign_buckets_that_are_too_coarse_are_said_to_be() -> None:
+    def scale_of(edges_ms: list[float], lower_ms: float) -> LatencyScale:
+        scale = LatencyScale(ForeignEdges(edges_ms), [P95])
+        scale.learn({lower_ms: 1000}, canary=False)
+        scale.refresh(0.0)
+        return scale
+
+    assert scale_of([100, 250, 500, 1000, 2500], 100.0).thresholds[P95] == Thresholds(250, 500, 250)
+    assert scale_of([100, 1000, 10_000], 100.0).thresholds[P95] is None
+    assert scale_of([100, 250], 100.0).thresholds[P95] is None, "there is no edge above the last"
+    assert ForeignEdges([100, 250]).lower_edge(250) == 100
+    assert ForeignEdges([100, 250]).lower_edge(float("inf")) == 250

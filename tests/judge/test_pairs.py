@@ -5,8 +5,8 @@ import pytest
 from penstock.judge.answers import Answers
 from penstock.judge.counts import PodCounts, Tick
 from penstock.judge.judge import Judge
-from penstock.judge.limits import Limits
 from penstock.judge.pairs import slower_in_pair
+from penstock.judge.presets import limits_for
 from penstock.judge.verdict import Verdict, Word
 
 
@@ -43,19 +43,19 @@ def replayed(judge: Judge, n: int, canary_ms: int, *, start: int = 0) -> Verdict
 
 
 def test_a_canary_that_is_twice_as_slow_alarms_within_a_few_pairs() -> None:
-    judge = Judge(Limits(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
+    judge = Judge(limits_for(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
     verdict = replayed(judge, 20, 200)
     assert verdict.alarm
     assert any("slower than stable on the same request" in reason for reason in verdict.reasons)
 
 
 def test_and_is_condemned_by_blocks_though_the_slowness_may_come_and_go_with_the_text() -> None:
-    judge = Judge(Limits(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
+    judge = Judge(limits_for(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
     assert replayed(judge, 900, 200).word is Word.HARMFUL
 
 
 def test_an_equal_canary_does_not() -> None:
-    judge = Judge(Limits(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
+    judge = Judge(limits_for(longest_stall_s=5.0), n_canary_pods=2, n_stable_pods=2, max_duration_s=None)
     verdict = replayed(judge, 900, 100)
     assert not verdict.alarm
     assert verdict.word is Word.UNDECIDED

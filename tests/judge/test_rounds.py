@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.judge.counts import Round
-from penstock.judge.limits import ROUNDS_SHARE, Limits
+from penstock.judge.limits import ROUNDS_SHARE
+from penstock.judge.presets import limits_for
 from penstock.judge.rounds import RoundEvidence
 
 CLEAR = Round(suspect_fails_on_canary=True, suspect_fails_on_stable=False, control_fails_on_canary=False)
@@ -22,7 +23,7 @@ def after(rounds: list[Round]) -> float:
 
 
 def test_sixteen_clear_rounds_are_proof() -> None:
-    needed = 1.0 / (Limits().alpha * ROUNDS_SHARE)
+    needed = 1.0 / (limits_for().alpha * ROUNDS_SHARE)
     assert after([CLEAR] * 16) >= needed > after([CLEAR] * 15)
     assert after([CLEAR] * 16) == pytest.approx(0.75 * 1.49**16 + 0.25 * 1.2**16, rel=1e-12)
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from penstock.judge.limits import Limits
+from penstock.judge.presets import limits_for
 from tests.judge.world import GEO10, U60, Stall, World, release
 
 
@@ -55,7 +55,13 @@ def test_silence_with_status_200_is_condemned() -> None:
 def test_a_demo_sized_rollout_is_decided_in_a_demo_sized_time() -> None:
     """Two pods an arm, longest_stall 5 s, 30 % of requests fail: condemned within a minute."""
     world = World(
-        2, 2, rate_hz=20.0, canary_errors=lambda _: 0.3, seconds=90, limits=Limits(longest_stall_s=5.0), probes_hz=4.0
+        2,
+        2,
+        rate_hz=20.0,
+        canary_errors=lambda _: 0.3,
+        seconds=90,
+        limits=limits_for(longest_stall_s=5.0),
+        probes_hz=4.0,
     )
     runs = [release(world, seed) for seed in range(9)]
     assert median(run.harmful_s or 10_000 for run in runs) <= 60

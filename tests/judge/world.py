@@ -11,6 +11,7 @@ import numpy as np
 from penstock.judge.counts import PodCounts, Tick
 from penstock.judge.judge import Judge
 from penstock.judge.limits import Limits
+from penstock.judge.presets import limits_for
 from penstock.judge.verdict import Verdict, Word
 
 #: Seconds a stall lasts, and the share of requests that fail meanwhile.
@@ -43,7 +44,7 @@ class World:
     faults: float = 0.0
     stall: Stall | None = None
     seconds: int = 3600
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=limits_for)
     #: Over all canary pods; stable's pods get as many each. JUDGE.md 10.6: the former rate, at most 10/s.
     probes_hz: float = 5.0
 

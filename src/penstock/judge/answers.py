@@ -1,22 +1,16 @@
-"""From a tick to readings: counts are cleaned here, and each metric is read off them as (answers, bad answers).
+"""From a tick to measures. Counts are cleaned here.
 
 Nothing an endpoint or a telemetry source says can do more than be counted: what is not a number, negative, or more than
 there were answers is clipped or dropped. Source: JUDGE.md 8.
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from penstock.judge.counts import PodCounts, Tick
-from penstock.judge.latency import LatencyScale, edge_at_least, n_slower
+from penstock.judge.counts import Measure, PodCounts, Tick
 
-#: A pod's latency is not judged on single requests before this many answers: the first pay for cold caches.
-#: Source: JUDGE.md 10.1.10 ("or after K warm-up requests"); 20 as the smallest p95 that can be seen at all.
-WARM_UP_ANSWERS = 20
-
-#: ... and not by pod blocks before this many longest stalls have passed since it was first seen (90 s at 60 s).
-#: Source: JUDGE.md 10.1.10.
-WARM_UP_STALLS = 1.5
+_Key = TypeVar("_Key", float, str)
 
 #: More answers than this in one tick are a broken counter, not traffic.
 _MOST_ANSWERS = 10**9
@@ -34,7 +28,7 @@ class Answers(NamedTuple):
     errors: int
     client_errors: int
     faults: Mapping[str, int]
-    latency_ms: Mapping[int, int]
+    latency_ms: Mapping[float, int]
 
     @property
     def n_faults(self) -> int:
@@ -45,14 +39,15 @@ class Answers(NamedTuple):
         """Errors and faults together."""
         return min(self.n, self.errors + self.n_faults)
 
-
-class Reading(NamedTuple):
-    """One metric of one pod in one tick, and which evidence may use it."""
-
-    n: int
-    bad: int
-    for_requests: bool = True
-    for_blocks: bool = True
+    def measures(self) -> Iterator[Measure]:
+        """Yield what a gateway counts as one measure per metric."""
+        canary, pod, n = self.canary, self.pod, self.n
+        if n:
+            yield Measure("errors", canary, pod, n, self.errors)
+            yield Measure("client_errors", canary, pod, n, self.client_errors)
+            yield Measure("faults", canary, pod, n, self.n_faults)
+        if self.latency_ms:
+            yield Measure("latency", canary, pod, bins=self.latency_ms)
 
 
 def cleaned(tick: Tick) -> tuple[Answers, ...]:
@@ -66,13 +61,35 @@ def cleaned(tick: Tick) -> tuple[Answers, ...]:
     return tuple(pods.values())
 
 
+def cleaned_measures(tick: Tick) -> list[Measure]:
+    """Return the measures that came from elsewhere, the canary's first."""
+    clean = [_clean_measure(measure) for measure in tick.measures]
+    return sorted(clean, key=lambda measure: not measure.canary)
+
+
+def _clean_measure(measure: Measure) -> Measure:
+    n = _count(measure.n, _MOST_ANSWERS)
+    values = measure.values
+    if any(not math.isfinite(value) for value in values):
+        values = tuple(value for value in values if math.isfinite(value))
+    bins, outcomes = _counts(measure.bins), _counts(measure.outcomes)
+    exposure_s = measure.exposure_s if 0.0 < measure.exposure_s < math.inf else 0.0
+    return measure._replace(
+        n=n, bad=_count(measure.bad, n), values=values, bins=bins, outcomes=outcomes, exposure_s=exposure_s
+    )
+
+
+def _counts(counts: Mapping[_Key, int]) -> Mapping[_Key, int]:
+    return {key: kept for key, count in counts.items() if (kept := _count(count, _MOST_ANSWERS))} if counts else counts
+
+
 def _clean(counts: PodCounts, *, canary: bool) -> Answers:
     n = _count(counts.n, _MOST_ANSWERS)
-    faults = {name: _count(count, n) for name, count in counts.faults.items()}
+    faults = {name: _count(count, n) for name, count in counts.faults.items()} if counts.faults else {}
     times = {
         int(lower_ms): _count(count, _MOST_ANSWERS)
         for lower_ms, count in counts.latency_ms.items()
-        if 0 <= lower_ms < _MOST_MS
+        if 0 <= lower_ms < _MOST_MS and count > 0
     }
     return Answers(
         canary,
@@ -105,35 +122,3 @@ def _count(value: float, most: int) -> int:
     if not value > 0:
         return 0
     return int(min(value, most))
-
-
-class Reader:
-    """Reads metrics off answers. Keeps what latency needs: how long each pod has been there."""
-
-    def __init__(self, *, longest_stall_s: float, max_p95_ms: float | None) -> None:
-        self._limit_edge_ms = None if max_p95_ms is None else edge_at_least(max_p95_ms)
-        self._warm_up_s = WARM_UP_STALLS * longest_stall_s
-        self._first_seen_s: dict[tuple[bool, str], float] = {}
-        self._n_timed: dict[tuple[bool, str], int] = {}
-
-    def readings(self, at_s: float, answers: Answers, scale: LatencyScale) -> Iterator[tuple[str, Reading]]:
-        """Yield (metric, reading) of one pod, with the scale's thresholds; answers count as seen afterwards."""
-        yield "errors", Reading(answers.n, answers.errors)
-        yield "errors_limit", Reading(answers.n, answers.errors)
-        yield "client_errors", Reading(answers.n, answers.client_errors)
-        yield "faults", Reading(answers.n, answers.n_faults)
-        if answers.latency_ms:
-            yield from self._latency(at_s, answers, scale)
-
-    def _latency(self, at_s: float, answers: Answers, scale: LatencyScale) -> Iterator[tuple[str, Reading]]:
-        key = (answers.canary, answers.pod)
-        n = sum(answers.latency_ms.values())
-        n_before = self._n_timed.get(key, 0)
-        self._n_timed[key] = n_before + n
-        warm_at_s = self._first_seen_s.setdefault(key, at_s) + self._warm_up_s
-        for_requests, for_blocks = n_before >= WARM_UP_ANSWERS, at_s >= warm_at_s
-        if edge_ms := scale.edge_ms(canary=answers.canary):
-            yield "latency", Reading(n, n_slower(answers.latency_ms, edge_ms), for_requests, for_blocks)
-        if self._limit_edge_ms is not None:
-            bad = n_slower(answers.latency_ms, self._limit_edge_ms)
-            yield "latency_limit", Reading(n, bad, for_requests, for_blocks)

@@ -19,9 +19,11 @@ random variables by betting", and Turner, Ly & Grunwald, arXiv 2106.02693.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeAlias
+from math import log1p
+from typing import NamedTuple, TypeAlias
 
 #: Bets, a factor of 2 apart: from differences of a few percent up to rare faults. Source: JUDGE.md 2.
 BETS = tuple(2.0**power for power in range(-4, 7))
@@ -37,6 +39,9 @@ START_EVERY_S = 60.0
 
 #: An answer's badness in [0, 1], and how many answers had it.
 Outcomes: TypeAlias = Sequence[tuple[float, float]]
+
+#: Answers of one arm, and how many of them were bad.
+Count: TypeAlias = tuple[float, float]
 
 
 class Null(NamedTuple):
@@ -61,19 +66,36 @@ class Prior:
     decay: float
 
 
-def counted(n: int, bad: int) -> Outcomes:
-    """Return the outcomes of n answers of which `bad` were bad."""
-    return ((1.0, bad), (0.0, n - bad))
-
-
 class BettingProcess:
-    """One metric's wealth. `n_starts` start points are planned after the first; None for a rollout without an end."""
+    """One metric's wealth in one direction.
 
-    __slots__ = ("_bad", "_first_at_s", "_log_wealth", "_n", "_n_started", "_n_starts", "_prior")
+    Args:
+        prior: what is believed of stable before it answered.
+        n_starts: start points planned after the first; None for a rollout without an end.
+        harm: True bets that the canary is worse than the null allows. False bets that it is better, i.e. against
+            mean_c >= rho0 * mean_b + delta: every bet lam becomes -lam, and what wins is evidence for promotion.
+        most_nats: what any bet's wealth is cut to after every block, in nats. Lowering an e-process is always valid; it
+            bounds how long a proof outlives the state it proved. Source: JUDGE.md 10.1.5.
+    """
 
-    def __init__(self, prior: Prior, *, n_starts: int | None) -> None:
+    __slots__ = (
+        "_bad",
+        "_evidence",
+        "_first_at_s",
+        "_harm",
+        "_log_wealth",
+        "_most_nats",
+        "_n",
+        "_n_started",
+        "_n_starts",
+        "_prior",
+    )
+
+    def __init__(self, prior: Prior, *, n_starts: int | None, harm: bool = True, most_nats: float = math.inf) -> None:
         self._prior = prior
         self._n_starts = n_starts
+        self._harm = harm
+        self._most_nats = most_nats
         self._bad = 0.0
         self._n = 0.0
         self.restart()
@@ -83,6 +105,7 @@ class BettingProcess:
         self._log_wealth = [-math.inf] * len(BETS)
         self._first_at_s: float | None = None
         self._n_started = 0
+        self._evidence: float | None = None
 
     @property
     def baseline(self) -> float:
@@ -93,75 +116,98 @@ class BettingProcess:
     @property
     def evidence(self) -> float:
         """The e-value, >= 0; 1 before the first block."""
-        staked = sum(math.exp(min(wealth, _READ_OUT_NATS)) for wealth in self._log_wealth) / len(BETS)
-        return staked + 1.0 - _share_started(self._n_started, self._n_starts)
+        if self._evidence is None:
+            wealth = self._log_wealth
+            if max(wealth) > _READ_OUT_NATS:
+                wealth = [min(one, _READ_OUT_NATS) for one in wealth]
+            read_out = sum(map(math.exp, wealth))
+            self._evidence = read_out / len(BETS) + 1.0 - share_started(self._n_started, self._n_starts)
+        return self._evidence
 
     def observe(self, at_s: float, canary: Outcomes, stable: Outcomes, null: Null) -> None:
-        """Bet on one block that ended at `at_s` (seconds, never falling), then learn stable's mean from it.
+        """Bet on one block of outcomes in [0, 1], then learn from it.
+
+        Args:
+            at_s: the block's end, seconds, never falling.
+            canary: its outcomes, higher = worse.
+            stable: the same.
+            null: what is tolerated, both sides on the scale of the outcomes.
 
         A block that lacks the canary, or that lacks stable although `rho0` > 0, changes no wealth.
         """
         n_canary = sum(count for _, count in canary)
         n_stable = sum(count for _, count in stable)
         if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
-            self._admit_starts(at_s)
-            tilt = null.rho0 * n_canary / n_stable if null.rho0 else 0.0
-            self._bet(canary, stable, tilt=tilt, null=null)
-        self.learn(stable)
+            self.admit_starts(at_s)
+            fair, tilt = self._stakes(n_canary, n_stable, null)
+            factors = [(value - fair, count) for value, count in canary if count]
+            if tilt:
+                h = self.baseline
+                factors += [(tilt * (h - value), count) for value, count in stable if count]
+            self._bet(factors, self._worst(fair, tilt))
+        self.learn(n_stable, sum(value * count for value, count in stable))
 
-    def learn(self, stable: Outcomes) -> None:
-        """Update h from answers of stable; they are past from here on."""
-        n_stable = sum(count for _, count in stable)
+    def observe_counts(self, at_s: float, canary: Count, stable: Count, null: Null) -> None:
+        """The same for answers that are good or bad: each arm is (answers, bad answers)."""
+        n_canary, bad_canary = canary
+        n_stable, bad_stable = stable
+        if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
+            self.admit_starts(at_s)
+            fair, tilt = self._stakes(n_canary, n_stable, null)
+            factors = [(1.0 - fair, bad_canary), (-fair, n_canary - bad_canary)]
+            if tilt:
+                h = self.baseline
+                factors += [(tilt * (h - 1.0), bad_stable), (tilt * h, n_stable - bad_stable)]
+            self._bet([factor for factor in factors if factor[1]], self._worst(fair, tilt))
+        self.learn(n_stable, bad_stable)
+
+    def learn(self, n_stable: float, bad_stable: float) -> None:
+        """Update h from answers of stable, `bad_stable` being the sum of their badness; they are past from here on."""
         if n_stable > 0:
             decay = self._prior.decay
-            self._bad = decay * self._bad + sum(value * count for value, count in stable)
+            self._bad = decay * self._bad + bad_stable
             self._n = decay * self._n + n_stable
 
-    def _bet(self, canary: Outcomes, stable: Outcomes, *, tilt: float, null: Null) -> None:
-        h = self.baseline
-        fair = null.rho0 * h + null.delta
-        worst = max(fair, tilt * (1.0 - h), 1e-12)
-        bet = gain = 0.0
-        for index, wanted in enumerate(BETS):
-            possible = min(wanted, _MOST_AT_STAKE / worst)
-            if possible != bet:
-                bet = possible
-                gain = sum(count * math.log1p(bet * (value - fair)) for value, count in canary if count)
-                if tilt:
-                    gain += sum(count * math.log1p(bet * tilt * (h - value)) for value, count in stable if count)
-            self._log_wealth[index] += gain
-
-    def _admit_starts(self, at_s: float) -> None:
+    def admit_starts(self, at_s: float) -> None:
         """Stake the share of every start point that has come. Wealth not staked yet waits at 1."""
         if self._first_at_s is None:
             self._first_at_s = at_s
         due = 1 + int(max(0.0, at_s - self._first_at_s) // START_EVERY_S)
-        share = _share_started(due, self._n_starts) - _share_started(self._n_started, self._n_starts)
-        if due > self._n_started and share > 0.0:
+        if due <= self._n_started:
+            return
+        share = share_started(due, self._n_starts) - share_started(self._n_started, self._n_starts)
+        if share > 0.0:
             self._log_wealth = [_log_add(wealth, math.log(share)) for wealth in self._log_wealth]
-            self._n_started = due
+            self._evidence = None
+        self._n_started = due
 
-    def as_json(self) -> dict[str, Any]:
-        """The state, exactly: JSON carries floats with all their digits; a bet not placed yet is null."""
-        return {
-            "log_wealth": [None if wealth == -math.inf else wealth for wealth in self._log_wealth],
-            "first_at_s": self._first_at_s,
-            "n_started": self._n_started,
-            "n_starts": self._n_starts,
-            "bad": self._bad,
-            "n": self._n,
-        }
+    def _stakes(self, n_canary: float, n_stable: float, null: Null) -> tuple[float, float]:
+        """Return a, and rho0 * r."""
+        fair = null.rho0 * self.baseline + null.delta
+        return fair, null.rho0 * n_canary / n_stable if null.rho0 else 0.0
 
-    @classmethod
-    def from_json(cls, prior: Prior, fields: Mapping[str, Any]) -> Self:
-        """Go on where `as_json` was taken; the prior belongs to the limits and is not stored."""
-        process = cls(prior, n_starts=fields["n_starts"])
-        process._log_wealth = [-math.inf if wealth is None else wealth for wealth in fields["log_wealth"]]
-        process._first_at_s = fields["first_at_s"]
-        process._n_started = fields["n_started"]
-        process._bad = fields["bad"]
-        process._n = fields["n"]
-        return process
+    def _worst(self, fair: float, tilt: float) -> float:
+        """Return the most that one answer can cost a bet of 1: a good canary's or a bad stable's, or the reverse."""
+        h = self.baseline
+        return max(fair, tilt * (1.0 - h), 1e-12) if self._harm else max(1.0 - fair, tilt * h, 1e-12)
+
+    def _bet(self, factors: list[tuple[float, float]], worst: float) -> None:
+        most = _MOST_AT_STAKE / worst
+        n_possible = bisect_left(BETS, most)
+        bets = list(BETS[:n_possible])
+        if n_possible < len(BETS):
+            bets.append(most)  # all larger bets are this one
+        if not self._harm:
+            bets = [-bet for bet in bets]
+        gains = [0.0] * len(bets)
+        for factor, count in factors:
+            gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
+        gains += [gains[-1]] * (len(BETS) - len(gains))
+        wealth = [before + gain for before, gain in zip(self._log_wealth, gains, strict=True)]
+        if max(wealth) > self._most_nats:
+            wealth = [min(one, self._most_nats) for one in wealth]
+        self._log_wealth = wealth
+        self._evidence = None
 
 
 def planned_starts(max_duration_s: float | None) -> int | None:
@@ -169,17 +215,19 @@ def planned_starts(max_duration_s: float | None) -> int | None:
     return None if max_duration_s is None else max(1, math.ceil(max_duration_s / START_EVERY_S))
 
 
-def _share_started(n_points: int, n_starts: int | None) -> float:
+def share_started(n_points: int, n_starts: int | None) -> float:
     """Return the share of wealth staked once `n_points` start points have come: half at the first, never more than 1.
 
-    With a plan the other half is spread evenly; without, point k gets 1/log(k+e-2) - 1/log(k+e-1), about 1/(k log^2 k),
-    half of which sums to 1/2 exactly, as it telescopes. Source: JUDGE.md 10.1.4.
+    Without a plan point k gets half of 1/log(k+e-2) - 1/log(k+e-1), about 1/(2 k log^2 k), which telescopes to 1/2 in
+    all. With a plan .4 is spread evenly over it and .1 that way, so that a rollout that outlasts its plan still stakes
+    something. Source: JUDGE.md 10.1.4 (an even spread finds late faults faster, but must not end before the rollout).
     """
     if n_points == 0:
         return 0.0
+    endless = 1.0 - 1.0 / math.log(n_points - 1 + math.e)
     if n_starts is None:
-        return 1.0 - 0.5 / math.log(n_points - 1 + math.e)
-    return 0.5 + 0.5 * min(n_points - 1, n_starts) / n_starts
+        return 0.5 + 0.5 * endless
+    return 0.5 + 0.4 * min(n_points - 1, n_starts) / n_starts + 0.1 * endless
 
 
 def _log_add(one: float, other: float) -> float:

@@ -6,11 +6,11 @@ to the same number of requests for every pod. Source: JUDGE.md 4, 10.1.1, 10.2b,
 """
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from penstock.judge.betting import BettingProcess, Null, Outcomes, Prior
-
-#: Endpoint name of answers that no endpoint gave (see PodCounts). They are nobody's block unless the arm has no other.
-NO_POD = "-"
+from penstock.judge.counts import NO_POD
 
 #: The cap as a multiple of the bad answers that stable would give. Source: JUDGE.md 10.1.8 (2x has no power at high rates).
 _CAP_RATIO = 4.0
@@ -23,8 +23,11 @@ _MOST_REQUESTS = 2000
 _MAX_EXTENSION = 4.0
 
 #: Pseudo-counts and decay of stable's capped mean. Source: JUDGE.md 10.6.
-_PSEUDO_PODS = 5.0
-_DECAY = 0.99
+PSEUDO_PODS = 5.0
+BLOCKS_DECAY = 0.99
+
+#: What one pod answered in a block: answers, and the sum of their badness.
+PodSum: TypeAlias = tuple[float, float]
 
 
 def rarefied(n_total: int, n_bad: int, n: int, cap: int) -> float:
@@ -61,6 +64,35 @@ def capped_binomial(n: int, ratio: float, cap: int) -> float:
     return min(1.0, max(0.0, 1.0 - sum((cap - k) * chance for k, chance in enumerate(chances)) / cap))
 
 
+def cap_for(base_ratio: float, n: int) -> int:
+    """Return how many bad answers of `n` a pod may count for; `base_ratio` is the share that stable is known for."""
+    return math.ceil(_CAP_RATIO * base_ratio * n) + 1
+
+
+def capped_limit(null: Null, n: int, cap: int) -> Null:
+    """Carry a limit over from shares of requests to capped counts; see capped_binomial."""
+    return Null(null.rho0, capped_binomial(n, null.delta, cap))
+
+
+def told_apart(pods: Mapping[str, PodSum]) -> list[PodSum]:
+    """Return the pods' counts in the order of their names, so that the order of a tick's entries changes no digit.
+
+    Answers that no endpoint gave are nobody's block unless the arm has no other.
+    """
+    named = [pods[pod] for pod in sorted(pods) if pod != NO_POD]
+    return named or list(pods.values())
+
+
+def capped_data(pods: Iterable[PodSum], n: int, cap: int) -> Outcomes:
+    """Return one datum per pod: its capped bad answers among `n`."""
+    return [(rarefied(int(n_total), int(n_bad), n, cap), 1.0) for n_total, n_bad in pods]
+
+
+def most_comparable(*arms: Iterable[PodSum]) -> int:
+    """Return the number of requests that every pod reaches."""
+    return int(min(_MOST_REQUESTS, *(n for pods in arms for n, _ in pods)))
+
+
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
@@ -70,30 +102,42 @@ class BlockEvidence:
 
     Users' requests and probes are kept apart in a block, as they may differ in kind; the one that compares more requests
     per pod is judged, so that a stall is never counted twice.
+
+    Args:
+        prior_mean: stable's mean datum, as believed before the first block, (0, 1).
+        length_s: how long a block is, seconds.
+        n_canary_pods: a block waits for this many.
+        n_starts: as in BettingProcess.
+        means: take a pod's mean badness as its datum instead of its capped bad answers; for scores and levels.
     """
 
-    def __init__(self, *, prior_mean: float, length_s: float, n_canary_pods: int, n_starts: int | None) -> None:
-        self._length_s = length_s
+    def __init__(
+        self, *, prior_mean: float, length_s: float, n_canary_pods: int, n_starts: int | None, means: bool = False
+    ) -> None:
+        self.length_s = length_s
         self._n_canary_pods = n_canary_pods
-        self._process = BettingProcess(Prior(prior_mean, _PSEUDO_PODS, _DECAY), n_starts=n_starts)
+        self._means = means
+        self._process = BettingProcess(Prior(prior_mean, PSEUDO_PODS, BLOCKS_DECAY), n_starts=n_starts)
         self._frozen_ratio: float | None = None
         self._n_last = 0
         self._opened_at_s = 0.0
         self._base_ratio: float | None = None
+        self._is_open = False
         #: (probes, canary) -> pod -> (answers, bad answers) in the open block.
-        self._pods: dict[tuple[bool, bool], dict[str, tuple[int, int]]] = {}
+        self._pods: dict[tuple[bool, bool], dict[str, PodSum]] = {}
 
     @property
     def evidence(self) -> float:
         """The e-value, >= 0."""
         return self._process.evidence
 
-    def add(self, *, canary: bool, pod: str, n: int, bad: int, probes: bool) -> None:
-        """Count `n` answers of a pod, `bad` of them bad, towards the open block."""
-        if n > 0:
+    def add(self, *, canary: bool, pod: str, n: float, bad: float, probes: bool) -> None:
+        """Count `n` answers of a pod with this sum of badness towards the open block."""
+        if n > 0 and (canary or self._is_open):  # stable before the canary's first answer is not concurrent with it
             pods = self._pods.setdefault((probes, canary), {})
             n_before, bad_before = pods.get(pod, (0, 0))
             pods[pod] = (n_before + n, bad_before + bad)
+            self._is_open |= canary
 
     def freeze(self, at_s: float, ratio: float) -> None:
         """From here on tolerate `ratio` times what stable used to be; the open block is dropped."""
@@ -113,13 +157,13 @@ class BlockEvidence:
             null: what is tolerated, as a share of requests (not of capped counts).
             base_ratio: share of bad answers that stable is known for, 0..1.
         """
-        if not self._has_canary():
-            self._open(at_s)  # stable's answers before the canary's first are not concurrent with anything
+        if not self._is_open:
+            self._opened_at_s = at_s
             return
         if self._base_ratio is None:
             self._base_ratio = base_ratio
         age_s = at_s - self._opened_at_s
-        if age_s < self._length_s or (age_s < _MAX_EXTENSION * self._length_s and not self._every_canary_pod()):
+        if age_s < self.length_s or (age_s < _MAX_EXTENSION * self.length_s and not self._every_canary_pod()):
             return
         self._judge(at_s, null, self._base_ratio)
         self._open(at_s)
@@ -127,10 +171,8 @@ class BlockEvidence:
     def _open(self, at_s: float) -> None:
         self._opened_at_s = at_s
         self._base_ratio = None
+        self._is_open = False
         self._pods = {}
-
-    def _has_canary(self) -> bool:
-        return (False, True) in self._pods or (True, True) in self._pods
 
     def _every_canary_pod(self) -> bool:
         seen = {pod for probes in (False, True) for pod in self._pods.get((probes, True), ())}
@@ -143,39 +185,31 @@ class BlockEvidence:
         )
         if n == 0:
             return
+        if self._means:
+            self._process.observe(at_s, _means(canary), _means(stable), self._against_frozen(null))
+            return
         if self._frozen_ratio is not None and self._n_last:
             n = min(n, self._n_last)  # stable's capped mean was learnt at about this many requests
-        cap = math.ceil(_CAP_RATIO * base_ratio * n) + 1
-        self._process.observe(
-            at_s, _data(canary, n, cap), _data(stable, n, cap) if needs_stable else (), self._capped(null, n, cap)
-        )
+        cap = cap_for(base_ratio, n)
+        limit = self._against_frozen(capped_limit(null, n, cap))
+        self._process.observe(at_s, capped_data(canary, n, cap), capped_data(stable, n, cap), limit)
         if needs_stable:
             self._n_last = n
 
-    def _arms(self, probes: bool, needs_stable: bool) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+    def _arms(self, probes: bool, needs_stable: bool) -> tuple[int, list[PodSum], list[PodSum]]:
         """Return the requests per pod that all pods reach, and (n, bad) per pod of either arm; 0 where an arm is silent."""
-        canary = _told_apart(self._pods.get((probes, True), {}))
-        stable = _told_apart(self._pods.get((probes, False), {})) if needs_stable else []
+        canary = told_apart(self._pods.get((probes, True), {}))
+        stable = told_apart(self._pods.get((probes, False), {})) if needs_stable else []
         if not canary or (needs_stable and not stable):
             return 0, [], []
-        return min(_MOST_REQUESTS, *(n for n, _ in canary + stable)), canary, stable
+        return most_comparable(canary, stable), canary, stable
 
-    def _capped(self, null: Null, n: int, cap: int) -> Null:
-        """Carry the limit over from shares of requests to capped counts.
-
-        Against a frozen baseline, stable's own capped mean stays a floor for the limit: its stalls are in there.
-        """
-        delta = capped_binomial(n, null.delta, cap)
-        if self._frozen_ratio is not None:
-            delta = max(delta, self._frozen_ratio * self._process.baseline)
-        return Null(null.rho0, delta)
+    def _against_frozen(self, null: Null) -> Null:
+        """Against a frozen baseline, stable's own mean stays a floor for the limit: its stalls are in there."""
+        if self._frozen_ratio is None:
+            return null
+        return Null(null.rho0, max(null.delta, self._frozen_ratio * self._process.baseline))
 
 
-def _told_apart(pods: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pods' counts in the order of their names, so that the order of a tick's entries changes no digit."""
-    named = [pods[pod] for pod in sorted(pods) if pod != NO_POD]
-    return named or list(pods.values())
-
-
-def _data(pods: list[tuple[int, int]], n: int, cap: int) -> Outcomes:
-    return [(rarefied(n_total, n_bad, n, cap), 1.0) for n_total, n_bad in pods]
+def _means(pods: Iterable[PodSum]) -> Outcomes:
+    return [(bad / n, 1.0) for n, bad in pods]

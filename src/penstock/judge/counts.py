@@ -2,6 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+#: Endpoint name of answers that no endpoint gave (see PodCounts), and of counts whose endpoint nobody knows.
+NO_POD = "-"
+
+
+class Measure(NamedTuple):
+    """What one pod, or one user, of one release showed of one metric during a tick. Only what its kind needs is set.
+
+    Attributes:
+        metric: the counts' name, e.g. `errors`, `latency`, `mos`.
+        canary: whose.
+        pod: `host:port`, or `-` where it is not known.
+        n: answers, events, or new users, >= 0.
+        bad: bad answers, 0..n.
+        values: scores, or readings of a gauge; of a split, the intended share of the canary, 0..1.
+        bins: of latencies: lower edge of a bin in ms -> answers.
+        outcomes: of drift: outcome -> answers.
+        exposure_s: seconds that the pod was watched, for events.
+        user: whose request it was, or None.
+    """
+
+    metric: str
+    canary: bool
+    pod: str = NO_POD
+    n: int = 0
+    bad: int = 0
+    values: tuple[float, ...] = ()
+    bins: Mapping[float, int] = {}
+    outcomes: Mapping[str, int] = {}
+    exposure_s: float = 0.0
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +69,14 @@ class Tick:
         canary: one entry per canary pod that answered; empty when none did.
         stable: the same for stable.
         probes: whether these are replayed probes instead of users' requests.
+        measures: what came from elsewhere than the gateway's counters, both arms.
     """
 
     at_s: float
     canary: tuple[PodCounts, ...]
     stable: tuple[PodCounts, ...]
     probes: bool = False
+    measures: tuple[Measure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class GrossRule:
         self.canary_ratio: float | None = None
         self.stable_ratio: float | None = None
         self._window: deque[tuple[float, tuple[PodAnswers, ...]]] = deque()
+        #: (canary, pod) -> answers and bad answers within the window.
+        self._pods: dict[tuple[bool, str], tuple[int, int]] = {}
         self._at_s: float | None = None
 
     @property
@@ -60,8 +62,9 @@ class GrossRule:
         elapsed_s = 0.0 if self._at_s is None else at_s - self._at_s
         self._at_s = at_s
         self._window.append((at_s, answers))
+        self._count(answers, 1)
         while self._window[0][0] <= at_s - self._window_s:
-            self._window.popleft()
+            self._count(self._window.popleft()[1], -1)
         gross = self._is_gross(needs_stable=needs_stable)
         if gross is False:
             self.lasted_s = 0.0
@@ -69,13 +72,16 @@ class GrossRule:
             self.lasted_s += elapsed_s
         return bool(gross)
 
+    def _count(self, answers: tuple[PodAnswers, ...], sign: int) -> None:
+        pods = self._pods
+        for canary, pod, n, bad in answers:
+            if n:
+                n_before, bad_before = pods.get((canary, pod), (0, 0))
+                pods[canary, pod] = (n_before + sign * n, bad_before + sign * bad)
+
     def _is_gross(self, *, needs_stable: bool) -> bool | None:
         """None: unknown."""
-        pods: dict[tuple[bool, str], tuple[int, int]] = {}
-        for _, answers in self._window:
-            for canary, pod, n, bad in answers:
-                n_before, bad_before = pods.get((canary, pod), (0, 0))
-                pods[canary, pod] = (n_before + n, bad_before + bad)
+        pods = self._pods
         canary_pods = [counts for (canary, _), counts in pods.items() if canary]
         n_canary, self.canary_ratio = _share(canary_pods)
         n_stable, self.stable_ratio = _share([counts for (canary, _), counts in pods.items() if not canary])

@@ -1,24 +1,28 @@
 """The judge of one release: ticks and rounds go in, a verdict comes out. No clock of its own: time comes with the ticks.
 
-HEALTHY is never said by this version: it can prove harm, not yet the absence of it.
-
 What may do what. Single requests may only raise the alarm (withdraw the canary, cheap and reversible): a stall makes them
 fail together, and in a world with stalls most healthy releases raise it. To condemn takes evidence that a stall cannot
-fake: pod blocks and rounds (pooled as one weighted average of e-values, wealth 1 / .8 %), or gross failure for longer than
-stalls last (.2 %). Source: JUDGE.md 0.4, 10.6, 10.7; the split is in limits.py.
+fake: pod blocks, in which a user whose request is known fails once, and rounds (pooled as one weighted average of e-values,
+wealth 1 / .8 %), or gross failure for longer than stalls last (.2 %). HEALTHY takes a proof for every required metric that
+the canary is not worse than its margin. Source: JUDGE.md 0.2, 0.4, 10.6, 10.7; the split is in limits.py.
 """
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
-from penstock.judge.answers import Answers, Reader, Reading, cleaned
+from penstock.judge.answers import Answers, cleaned, cleaned_measures
 from penstock.judge.betting import planned_starts
-from penstock.judge.counts import Round, Tick
+from penstock.judge.counts import Measure, Round, Tick
+from penstock.judge.edges import Edges, TwoDigits
+from penstock.judge.exposure import FailureBound
 from penstock.judge.gross import GrossRule, PodAnswers
-from penstock.judge.latency import PROBES_MIN_ANSWERS, LatencyScale
-from penstock.judge.limits import BLOCKS_SHARE, ROUNDS_SHARE, Limits
-from penstock.judge.metric import Metric
+from penstock.judge.kinds import AnyMetric, metric_for
+from penstock.judge.latency import Stretch, Timing
+from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits, MetricKind, MetricLimit
+from penstock.judge.metric import ComparedMetric
 from penstock.judge.pairs import slower_in_pair
+from penstock.judge.placebo import Lengthened, Placebo
 from penstock.judge.reasons import after_words, condemned_words, metric_words
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.verdict import Verdict, Word
@@ -26,20 +30,24 @@ from penstock.judge.verdict import Verdict, Word
 #: Evidence from single requests that raises the alarm. Source: JUDGE.md 10.1.12 (false alarm 0-.8 % on independent data).
 ALARM_EVIDENCE = 20.0
 
+#: Evidence against the canary above which it cannot be called healthy, though it is not condemned.
+#: Source: JUDGE.md 10.6 (promote only while B < 20).
+SUSPICIOUS_EVIDENCE = 20.0
+
 #: An alarm that nobody answered with `restart_alarm` is shown this long. Source: a control loop looks several times in it.
 ALARM_SHOWN_S = 10.0
 
-#: Pod blocks' share of the pooled evidence; rounds have the rest.
-_BLOCKS_WEIGHT = BLOCKS_SHARE / (BLOCKS_SHARE + ROUNDS_SHARE)
+#: Blocks shorter than this hold too little traffic to say anything.
+_SHORTEST_BLOCK_S = 1.0
 
 
-def block_length_s(longest_stall_s: float, *, n_canary_pods: int, n_stable_pods: int) -> float:
-    """Return the length of a pod block: the longest stall for one pod against one, else half of it; never below 1 s.
+def block_length_s(longest_stall_s: float) -> float:
+    """Return the length of a pod block before any placebo made it longer: the longest stall, never below 1 s.
 
-    Source: JUDGE.md 10.2b (at least the longest stall, or three times the mean), 10.6 (60 s for 1+1 pods, else 30 s).
+    Source: JUDGE.md 10.2b (at least the longest stall, or three times the mean): half of it was tried for more than one
+    pod and condemns 2.5 % of equal versions at stalls of 5 to 60 s.
     """
-    alone = n_canary_pods <= 1 and n_stable_pods <= 1
-    return max(1.0, longest_stall_s if alone else longest_stall_s / 2.0)
+    return max(_SHORTEST_BLOCK_S, longest_stall_s)
 
 
 class Judge:
@@ -50,24 +58,48 @@ class Judge:
         n_canary_pods: endpoints of the canary, >= 1.
         n_stable_pods: endpoints of stable, >= 1.
         max_duration_s: how long the rollout may take, bake included, seconds; None when it has no end.
+        placebo: stable's pods against each other, if it was kept before this release; the judge goes on feeding it.
+        edges: bins of latencies by the name of their counts; two significant digits where it is not named.
+        rounds: whether recorded requests can be replayed; where not, pod blocks get the rounds' share of the budget.
     """
 
-    def __init__(self, limits: Limits, *, n_canary_pods: int, n_stable_pods: int, max_duration_s: float | None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        n_canary_pods: int,
+        n_stable_pods: int,
+        max_duration_s: float | None,
+        placebo: Placebo | None = None,
+        edges: Mapping[str, Edges] | None = None,
+        rounds: bool = True,
+    ) -> None:
         if n_canary_pods < 1 or n_stable_pods < 1:
             raise ValueError(f"{n_canary_pods} canary and {n_stable_pods} stable pods; each arm needs at least one")
         self._limits = limits
-        length_s = block_length_s(limits.longest_stall_s, n_canary_pods=n_canary_pods, n_stable_pods=n_stable_pods)
-        n_starts = planned_starts(max_duration_s)
-        self._weights = limits.declared_weights
-        self._metrics = {
-            name: Metric(name, limits, n_canary_pods=n_canary_pods, block_length_s=length_s, n_starts=n_starts)
-            for name in self._weights
+        self._placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
+        self._weights = dict(limits.weights)
+        self._timings = _timings(limits, edges or {})
+        judged = [limit for limit in limits.metrics if limit.name in self._weights or limit.kind in HOLDING]
+        self._metrics: dict[str, AnyMetric] = {
+            limit.name: metric_for(
+                limit,
+                limits,
+                n_canary_pods=n_canary_pods,
+                block_length_s=self._placebo.length_s,
+                n_starts=planned_starts(max_duration_s),
+                timing=self._timings.get(limit.read_from),
+            )
+            for limit in judged
         }
-        self._scale = LatencyScale(limits.latency_margin)
-        # Replays reach idle pods one by one: what is slow among them is not what is slow under the users' load.
-        self._probe_scale = LatencyScale(limits.latency_margin, min_answers=PROBES_MIN_ANSWERS)
-        self._reader = Reader(longest_stall_s=limits.longest_stall_s, max_p95_ms=limits.max_p95_ms)
+        self._by_source: dict[str, list[AnyMetric]] = {}
+        for metric in self._metrics.values():
+            self._by_source.setdefault(metric.limit.read_from, []).append(metric)
+        self._failing = {limit.read_from for limit in judged if limit.fails}
+        self._required = [limit.name for limit in judged if limit.required and limit.kind not in HOLDING]
+        self._blocks_weight = BLOCKS_SHARE / (BLOCKS_SHARE + ROUNDS_SHARE) if rounds else 1.0
         self._gross = GrossRule(longest_stall_s=limits.longest_stall_s, n_canary_pods=n_canary_pods)
+        self._exposure = FailureBound()
         self._rounds = RoundEvidence()
         self._faults: Counter[str] = Counter()
         self._n_users = self._n_probes = 0
@@ -81,25 +113,64 @@ class Judge:
         self._alarm_reasons: tuple[str, ...] = ()
         self._condemned: tuple[str, ...] = ()
 
+    @property
+    def at_s(self) -> float | None:
+        """The judge's time, seconds, never falling; None before the first tick."""
+        return self._at_s
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the canary looks harmful on single requests right now."""
+        return self._alarm_at_s is not None
+
+    @property
+    def condemned(self) -> bool:
+        """Whether harm is proven. Once condemned, condemned."""
+        return bool(self._condemned)
+
+    @property
+    def evidence(self) -> float:
+        """The pooled e-value of pod blocks and rounds, >= 0."""
+        return self._evidence(self._block_parts)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every required metric is proven not worse, and nothing speaks against the canary."""
+        needed = self._limits.proof_needed
+        if self.alarm or self._gross.lasted_s > 0 or not self._required:
+            return False
+        if any(self._metrics[name].proof < needed for name in self._required):
+            return False
+        return self.evidence < SUSPICIOUS_EVIDENCE and not self._holds()
+
+    def quiet_s(self) -> float:
+        """Return the seconds since the last alarm."""
+        return (self._at_s or 0.0) - self._quiet_since_s
+
     def observe(self, tick: Tick) -> Verdict:
+        """Take one tick into account and return the verdict."""
+        self.count(tick)
+        return self.verdict()
+
+    def count(self, tick: Tick) -> None:
         """Take one tick of users' requests or of probes into account. A tick from the past counts as now."""
         at_s = self._advance(tick.at_s)
         if self._must_restart:
             self._restart_requests()
-        (self._probe_scale if tick.probes else self._scale).refresh(at_s)
-        answers = cleaned(tick)
-        for pod in answers:
-            self._count(at_s, pod, probes=tick.probes)
-        if tick.probes:
-            self._count_pair(at_s, answers)
+        probes = tick.probes
+        for timing in self._timings.values():
+            timing.scale(probes=probes).refresh(at_s)
+        failures: list[PodAnswers] = []
+        if tick.canary or tick.stable:
+            failures += self._count_answers(at_s, cleaned(tick), probes=probes)
+        if tick.measures:
+            failures += self._count_measures(at_s, cleaned_measures(tick), probes=probes)
         for metric in self._metrics.values():
             metric.close_due(at_s)
-        failures = tuple(PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in answers)
-        if self._gross.observe(at_s, failures, needs_stable=not self._frozen):
-            self._quiet_since_s = at_s
+        self._mind_placebo(at_s)
+        self._mind_failures(at_s, tuple(failures))
         self._look_for_alarm(at_s)
         self._look_for_harm()
-        return self._verdict(at_s, blind=self._blind_reason(at_s))
 
     def observe_round(self, outcome: Round) -> None:
         """Take one round of replays into account; the next verdict carries it.
@@ -111,7 +182,8 @@ class Judge:
 
     def blind(self, at_s: float) -> Verdict:
         """Return the verdict when no reading could be taken. Nothing is learnt, and no time of failure is counted."""
-        return self._verdict(self._advance(at_s), blind="the gateway's counters could not be read")
+        self._advance(at_s)
+        return self.verdict(blind="the gateway's counters could not be read")
 
     def restart_alarm(self) -> None:
         """Answer an alarm: evidence from single requests starts again at 1. Call on withdrawal and on restoring.
@@ -130,7 +202,8 @@ class Judge:
         """
         if not self._frozen:
             self._frozen = True
-            self._scale.freeze()
+            for timing in self._timings.values():
+                timing.freeze()
             for metric in self._metrics.values():
                 metric.freeze(self._at_s or 0.0)
 
@@ -138,10 +211,15 @@ class Judge:
         """Compare with concurrent answers of stable again. Call when stable has traffic again."""
         if self._frozen:
             self._frozen = False
-            self._scale.thaw()
+            for timing in self._timings.values():
+                timing.thaw()
             self._stable_seen_s = self._at_s or 0.0
             for metric in self._metrics.values():
                 metric.thaw(self._at_s or 0.0)
+
+    def take_news(self) -> tuple[Lengthened, ...]:
+        """Return what the placebo changed since the last call."""
+        return self._placebo.take_news()
 
     def _advance(self, at_s: float) -> float:
         """Return the judge's time: it never falls, and a clock that is not a number does not move it."""
@@ -152,25 +230,79 @@ class Judge:
             self._at_s = max(self._at_s, at_s)
         return self._at_s
 
-    def _count(self, at_s: float, answers: Answers, *, probes: bool) -> None:
-        if answers.canary:
-            self._n_users += 0 if probes else answers.n
-            self._n_probes += answers.n if probes else 0
-            self._faults.update(answers.faults)
-            self._canary_seen_s = at_s if answers.n else self._canary_seen_s
-        elif answers.n:
+    def _count_answers(self, at_s: float, pods: tuple[Answers, ...], *, probes: bool) -> Iterable[PodAnswers]:
+        for pod in pods:
+            if pod.canary:
+                self._faults.update(pod.faults)
+            self._see(at_s, pod.n, canary=pod.canary, probes=probes)
+            for measure in pod.measures():
+                self._take(at_s, measure, probes=probes)
+        if probes:
+            self._count_pair(at_s, pods)
+        return [PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
+
+    def _count_measures(self, at_s: float, measures: Iterable[Measure], *, probes: bool) -> Iterable[PodAnswers]:
+        """Count what came from elsewhere; of several measures that count failed answers of a pod, the largest n holds."""
+        failed: dict[tuple[bool, str], tuple[int, int]] = {}
+        seen = {True: 0, False: 0}
+        for measure in measures:
+            self._take(at_s, measure, probes=probes)
+            n = measure.n or len(measure.values) or sum(measure.bins.values()) or sum(measure.outcomes.values())
+            seen[measure.canary] = max(seen[measure.canary], n)
+            if measure.metric in self._failing:
+                key = (measure.canary, measure.pod)
+                n_before, bad_before = failed.get(key, (0, 0))
+                n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
+                failed[key] = (n, min(n, bad_before + measure.bad))
+        for canary, n in seen.items():
+            self._see(at_s, n, canary=canary, probes=probes)
+        return [PodAnswers(canary, pod, n, bad) for (canary, pod), (n, bad) in failed.items()]
+
+    def _see(self, at_s: float, n: int, *, canary: bool, probes: bool) -> None:
+        if not n:
+            return
+        if not canary:
             self._stable_seen_s = at_s
-        scale = self._probe_scale if probes else self._scale
-        for name, reading in self._reader.readings(at_s, answers, scale):
-            if metric := self._metrics.get(name):
-                metric.count(at_s, reading, canary=answers.canary, pod=answers.pod, probes=probes)
-        scale.learn(answers.latency_ms, canary=answers.canary)
+            return
+        self._canary_seen_s = at_s
+        self._n_users += 0 if probes else n
+        self._n_probes += n if probes else 0
+
+    def _take(self, at_s: float, measure: Measure, *, probes: bool) -> None:
+        metrics = self._by_source.get(measure.metric, ())
+        timing = self._timings.get(measure.metric)
+        warm = (True, True)
+        if timing is not None:
+            warm = timing.warmed_up(at_s, (measure.canary, measure.pod), sum(measure.bins.values()))
+        for metric in metrics:
+            metric.take(at_s, measure, probes=probes, warm=warm)
+        if timing is not None:
+            timing.scale(probes=probes).learn(measure.bins, canary=measure.canary)
+        if not measure.canary and not probes:
+            self._feed_placebo(metrics, measure)
 
     def _count_pair(self, at_s: float, answers: tuple[Answers, ...]) -> None:
-        metric = self._metrics.get("latency_pairs")
-        if metric and (pair := slower_in_pair(answers, self._limits.latency_margin)):
-            pod, slower = pair
-            metric.count(at_s, Reading(1, int(slower), True, True), canary=True, pod=pod, probes=True)
+        for metric in self._by_source.get("latency_pairs", ()):
+            if pair := slower_in_pair(answers, metric.limit.margin):
+                pod, slower = pair
+                metric.take(at_s, Measure("latency_pairs", True, pod, 1, int(slower)), probes=True)
+
+    def _feed_placebo(self, metrics: Iterable[AnyMetric], measure: Measure) -> None:
+        for metric in metrics:
+            if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
+                self._placebo.add(metric.limit.name, measure.pod, *read)
+
+    def _mind_placebo(self, at_s: float) -> None:
+        self._placebo.close_due(at_s)
+        for metric in self._metrics.values():
+            metric.lengthen(self._placebo.length_s)
+
+    def _mind_failures(self, at_s: float, failures: tuple[PodAnswers, ...]) -> None:
+        canary = [(n, bad) for is_canary, _, n, bad in failures if is_canary and n]
+        if canary:
+            self._exposure.observe(sum(n for n, _ in canary), sum(bad for _, bad in canary))
+        if self._gross.observe(at_s, failures, needs_stable=not self._frozen):
+            self._quiet_since_s = at_s
 
     def _restart_requests(self) -> None:
         self._must_restart = False
@@ -179,11 +311,15 @@ class Judge:
 
     def _look_for_alarm(self, at_s: float) -> None:
         """After an alarm the evidence starts again at the next tick, so that a canary that recovers falls quiet."""
-        parts = {name: weight * self._metrics[name].request_evidence for name, weight in self._weights.items()}
-        if sum(parts.values()) >= ALARM_EVIDENCE:
+        metrics = self._metrics
+        total = sum(weight * metrics[name].request_evidence for name, weight in self._weights.items())
+        withdraws = any(metric.withdraws for metric in metrics.values())
+        if total >= ALARM_EVIDENCE or withdraws:
             self._alarm_at_s = self._quiet_since_s = at_s
-            self._alarm_reasons = self._sentences(parts)
-            self._must_restart = True
+            parts = {name: weight * metrics[name].request_evidence for name, weight in self._weights.items()}
+            hard = tuple(metric_words(m, None, self._faults) for m in metrics.values() if m.withdraws)
+            self._alarm_reasons = hard + self._sentences(parts)
+            self._must_restart = total >= ALARM_EVIDENCE
         elif self._alarm_at_s is not None and at_s - self._alarm_at_s > ALARM_SHOWN_S:
             self._alarm_at_s = None
 
@@ -191,28 +327,35 @@ class Judge:
     def _block_parts(self) -> dict[str, float]:
         return {name: weight * self._metrics[name].block_evidence for name, weight in self._weights.items()}
 
-    def _evidence(self, parts: dict[str, float]) -> float:
-        return _BLOCKS_WEIGHT * sum(parts.values()) + (1.0 - _BLOCKS_WEIGHT) * self._rounds.evidence
+    def _evidence(self, parts: Mapping[str, float]) -> float:
+        return self._blocks_weight * sum(parts.values()) + (1.0 - self._blocks_weight) * self._rounds.evidence
 
     def _look_for_harm(self) -> None:
         """Once condemned, condemned: an e-process proves by having reached its threshold at any time (Ville)."""
+        if self._condemned:
+            return
         parts = self._block_parts
         by_evidence = self._evidence(parts) >= self._limits.evidence_needed
-        if self._condemned or not (by_evidence or self._gross.condemns):
+        if not (by_evidence or self._gross.condemns):
             return
-        rounds_lead = (1.0 - _BLOCKS_WEIGHT) * self._rounds.evidence >= _BLOCKS_WEIGHT * sum(parts.values())
-        ranked = self._sentences(parts)
+        of_blocks = self._blocks_weight * sum(parts.values())
         words = condemned_words(
-            list(ranked), gross=self._gross, rounds=self._rounds, by_evidence=by_evidence, rounds_lead=rounds_lead
+            list(self._sentences(parts)),
+            gross=self._gross,
+            rounds=self._rounds,
+            by_evidence=by_evidence,
+            rounds_lead=(1.0 - self._blocks_weight) * self._rounds.evidence >= of_blocks,
         )
         self._condemned = tuple(words)
 
-    def _sentences(self, parts: dict[str, float]) -> tuple[str, ...]:
+    def _sentences(self, parts: Mapping[str, float]) -> tuple[str, ...]:
         """One sentence for each metric whose evidence has grown, strongest first."""
         ranked = sorted(parts, key=lambda name: parts[name], reverse=True)
-        grown = [name for name in ranked if parts[name] > 2.0 * self._weights[name]]
-        timed = self._scale if self._scale.canary.n > self._probe_scale.canary.n else self._probe_scale
-        return tuple(metric_words(self._metrics[name], self._limits, timed, self._faults) for name in grown)
+        grown = [self._metrics[name] for name in ranked if parts[name] > 2.0 * self._weights[name]]
+        return tuple(metric_words(one, self._timings.get(one.limit.read_from), self._faults) for one in grown)
+
+    def _holds(self) -> tuple[str, ...]:
+        return tuple(metric.holds for metric in self._metrics.values() if metric.holds)
 
     def _blind_reason(self, at_s: float) -> str | None:
         """Stable has been silent for a longest stall while the canary answers."""
@@ -222,30 +365,62 @@ class Judge:
             return None
         return f"stable has answered nothing for {at_s - self._stable_seen_s:.0f} s: there is nothing to compare with"
 
-    def _verdict(self, at_s: float, *, blind: str | None) -> Verdict:
-        alarm = self._alarm_at_s is not None
+    def verdict(self, *, blind: str | None = None) -> Verdict:
+        """Return the verdict as things stand; `blind` is why nothing can be seen."""
+        at_s = self._at_s or 0.0
         parts = self._block_parts
         evidence = self._evidence(parts)
-        if self._condemned:
-            word, reasons = Word.HARMFUL, self._condemned
-        elif blind:
-            word, reasons = Word.BLIND, (blind,)
-        elif alarm:
-            word, reasons = Word.UNDECIDED, self._alarm_reasons
-        else:
-            after = after_words(self._n_users, self._n_probes)
-            unproven = f"no harm proven: evidence {evidence:.3g} of {self._limits.evidence_needed:.0f}, {after}"
-            word, reasons = Word.UNDECIDED, (unproven, *self._sentences(parts))
+        word, reasons = self._word(evidence, parts, blind or self._blind_reason(at_s))
         return Verdict(
             word=word,
-            alarm=alarm,
-            quiet_s=at_s - self._quiet_since_s,
+            alarm=self.alarm,
+            quiet_s=self.quiet_s(),
             evidence=evidence,
             evidence_needed=self._limits.evidence_needed,
             reasons=reasons,
+            holds=self._holds(),
             metrics={name: metric.snapshot() for name, metric in self._metrics.items()},
             n_canary=self._n_users,
             n_probes=self._n_probes,
             gross_s=self._gross.lasted_s,
             gross_needed_s=self._gross.needed_s,
+            failure_bound_ratio=self._exposure.ratio,
         )
+
+    def _word(self, evidence: float, parts: Mapping[str, float], blind: str | None) -> tuple[Word, tuple[str, ...]]:
+        if self._condemned:
+            return Word.HARMFUL, self._condemned
+        if blind:
+            return Word.BLIND, (blind,)
+        if self.alarm:
+            return Word.UNDECIDED, self._alarm_reasons
+        after = after_words(self._n_users, self._n_probes)
+        if self.healthy:
+            return Word.HEALTHY, (f"not worse in {_listed(self._required)}, each proven {after}",)
+        unproven = f"no harm proven: evidence {evidence:.3g} of {self._limits.evidence_needed:.0f}, {after}"
+        return Word.UNDECIDED, (unproven, *self._sentences(parts), *self._missing_proofs(), *self._holds())
+
+    def _missing_proofs(self) -> tuple[str, ...]:
+        needed = self._limits.proof_needed
+        missing = [name for name in self._required if self._metrics[name].proof < needed]
+        return (f"not yet proven equal in {_listed(missing)}",) if missing else ()
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)
+
+
+def _timings(limits: Limits, edges: Mapping[str, Edges]) -> dict[str, Timing]:
+    """Return one timing per source of latencies, with the quantiles that its metrics compare."""
+    by_source: dict[str, list[MetricLimit]] = {}
+    for limit in limits.metrics:
+        if limit.kind is MetricKind.LATENCY:
+            by_source.setdefault(limit.read_from, []).append(limit)
+    return {
+        source: Timing(
+            edges.get(source, TwoDigits()),
+            [Stretch(limit.quantile, limit.margin) for limit in some if limit.limit is None],
+            longest_stall_s=limits.longest_stall_s,
+        )
+        for source, some in by_source.items()
+    }

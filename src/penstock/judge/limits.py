@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
+from enum import StrEnum
 
 #: Share of the false-alarm budget per kind of proof; pod blocks and rounds are pooled (one weighted average), the gross
 #: rule stands alone. They sum to 1. Source: JUDGE.md 10.6 gives .8 / .2; the .8 is split .5 / .3 here because a round is
@@ -12,18 +12,103 @@ BLOCKS_SHARE = 0.5
 ROUNDS_SHARE = 0.3
 GROSS_SHARE = 0.2
 
-#: Metrics and their weight before renormalising over those that are judged. Source: JUDGE.md 3 "Combining" (errors .3,
-#: latency .2, quality .3, rest .2), quality being the server's own fault marks here; a guess there and here.
-DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {
-        "errors": 0.35,
-        "latency": 0.3,
-        "faults": 0.25,
-        "client_errors": 0.1,
-        "latency_pairs": 0.1,
-        "errors_limit": 0.2,
-        "latency_limit": 0.2,
-    }
+
+class MetricKind(StrEnum):
+    """How a metric is reduced to something that can be bet on."""
+
+    #: Bad answers among answers: errors, silence, pops.
+    SHARE = "share"
+    #: Answers slower than a quantile of stable's.
+    LATENCY = "latency"
+    #: Replayed requests, one beside the other: which release was slower.
+    PAIRS = "pairs"
+    #: Scores with a best and a worst value: MOS, character error rate, similarity.
+    SCORE = "score"
+    #: Events without a denominator: crashes, restarts.
+    EVENTS = "events"
+    #: A level that is read now and then: memory, real-time factor. Hard limit, and means of pod blocks.
+    GAUGE = "gauge"
+    #: How often each of several outcomes occurs; differing is no harm, but a person should know.
+    DRIFT = "drift"
+    #: New users per arm against the intended share: is the split what was asked for?
+    SPLIT = "split"
+
+
+#: Kinds that never take traffic away: they hold the rollout and say why. Source: JUDGE.md 3.6, 3.7.
+HOLDING = frozenset({MetricKind.DRIFT, MetricKind.SPLIT})
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLimit:
+    """What is tolerated of one metric. Raises ValueError for what cannot be meant.
+
+    Attributes:
+        name: what it is called in verdicts.
+        kind: how it is judged.
+        weight: its share of the evidence before renormalising over the metrics that are judged, >= 0.
+        source: the counts it is read from; its name unless several metrics share them.
+        ratio: tolerated multiple of stable's share, rate or level, >= 1. Source: JUDGE.md 10.6.
+        floor: share of bad answers tolerated on top of stable's, [0, 1). Source: JUDGE.md 10.1.3.
+        ok_ratio: a canary within this multiple of stable's share counts as not worse, >= 1.
+        ok_floor: or within this gap, (0, 1). Source: JUDGE.md 3.1 (promotion margin: 1.5x or +.3 points).
+        quantile: of latency, (0, 1).
+        margin: how much slower that quantile may be, ratio >= 0. Source: JUDGE.md 3.2.
+        gap: how much worse the mean score may be, in the score's units; for drift the tolerated total variation, (0, 1).
+        best: the best possible score. For gauges the level that counts as none, usually 0.
+        worst: the worst possible score. For gauges the highest possible level.
+        limit: the canary's own limit, whatever stable does: a share, milliseconds, events per second or a level.
+        fails: whether a bad answer is a failed answer, for the gross rule and the number of users who meet it.
+        required: whether promotion on proof needs this metric proven not worse.
+    """
+
+    name: str
+    kind: MetricKind
+    weight: float = 0.1
+    source: str = ""
+    ratio: float = 1.25
+    floor: float = 0.001
+    ok_ratio: float = 1.5
+    ok_floor: float = 0.003
+    quantile: float = 0.95
+    margin: float = 0.10
+    gap: float = 0.0
+    best: float = 0.0
+    worst: float = 1.0
+    limit: float | None = None
+    fails: bool = False
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high, example in _RANGES:
+            _within(f"{self.name}: {name}", getattr(self, name), low=low, high=high, example=example)
+        if self.limit is not None:
+            high = 1.0 if self.kind is MetricKind.SHARE else 1e12
+            _within(f"{self.name}: limit", self.limit, low=0.0, high=high, example="0.005 for 0.5 %")
+        if self.best == self.worst or not math.isfinite(self.worst - self.best):
+            raise ValueError(
+                f"{self.name}: best and worst are both {self.best:g}; a score needs two ends, e.g. 5 and 1"
+            )
+
+    @property
+    def read_from(self) -> str:
+        """The name of the counts it is read from."""
+        return self.source or self.name
+
+    def badness(self, score: float) -> float:
+        """Return where a score lies between best (0) and worst (1), cut off at the ends."""
+        return min(1.0, max(0.0, (score - self.best) / (self.worst - self.best)))
+
+
+_OPEN = -1e-12
+_RANGES = (
+    ("weight", _OPEN, 1e6, "0.3"),
+    ("ratio", 1.0 + _OPEN, 1000.0, "1.25"),
+    ("floor", _OPEN, 1.0, "0.001 for 0.1 %"),
+    ("ok_ratio", 1.0 + _OPEN, 1000.0, "1.5"),
+    ("ok_floor", _OPEN, 1.0, "0.003 for 0.3 %"),
+    ("quantile", 0.0, 1.0, "0.95"),
+    ("margin", _OPEN, 100.0, "0.1 for 10 %"),
+    ("gap", _OPEN, 1e6, "0.2"),
 )
 
 
@@ -32,57 +117,36 @@ class Limits:
     """How much worse than stable a canary may be. Raises ValueError for what cannot be meant.
 
     Attributes:
+        metrics: what is judged; at least one with a weight above 0, no name twice.
         alpha: chance that a healthy release is condemned, over its whole life, (0, 1). Source: JUDGE.md 0.2.
-        latency_margin: how much slower its p95 may be, ratio >= 0; 0.1 = 10 %. Source: JUDGE.md 3.2.
-        error_floor: share of bad answers that is always tolerated on top of stable's, (0, 1). Source: JUDGE.md 10.1.3.
-        error_ratio: tolerated multiple of stable's share of bad answers, >= 1. Source: JUDGE.md 10.6.
+        beta: chance that a metric at its margin is called not worse, (0, 1). Source: JUDGE.md 0.2.
         longest_stall_s: how long a healthy pod may hang, seconds > 0. Block length and the patience of the gross rule
             follow from it. Source: JUDGE.md 10.2b, 10.3.
-        max_errors_ratio: the canary's own limit for errors, (0, 1), whatever stable does; None for none.
-        max_p95_ms: the canary's own limit for the p95 of the time to the first byte, milliseconds > 0; None for none.
-        weights: metric -> weight >= 0; a metric with weight 0, or left out, is not judged.
     """
 
+    metrics: tuple[MetricLimit, ...]
     alpha: float = 0.01
-    latency_margin: float = 0.10
-    error_floor: float = 0.001
-    error_ratio: float = 1.25
+    beta: float = 0.05
     longest_stall_s: float = 60.0
-    max_errors_ratio: float | None = None
-    max_p95_ms: float | None = None
-    weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_WEIGHTS)
 
     def __post_init__(self) -> None:
         _within("alpha", self.alpha, low=0.0, high=1.0, example="0.01")
-        _within("latency_margin", self.latency_margin, low=-1e-12, high=100.0, example="0.1 for 10 %")
-        _within("error_floor", self.error_floor, low=0.0, high=1.0, example="0.001 for 0.1 %")
-        _within("error_ratio", self.error_ratio, low=1.0 - 1e-12, high=1000.0, example="1.25")
+        _within("beta", self.beta, low=0.0, high=1.0, example="0.05")
         _within("longest_stall_s", self.longest_stall_s, low=0.0, high=86400.0, example="60")
-        if self.max_errors_ratio is not None:
-            _within("max_errors_ratio", self.max_errors_ratio, low=0.0, high=1.0, example="0.005 for 0.5 %")
-        if self.max_p95_ms is not None:
-            _within("max_p95_ms", self.max_p95_ms, low=0.0, high=1e9, example="800")
-        self._check_weights()
-
-    def _check_weights(self) -> None:
-        if unknown := sorted(set(self.weights) - set(DEFAULT_WEIGHTS)):
-            known = ", ".join(DEFAULT_WEIGHTS)
-            raise ValueError(f"weights: no metric is called {unknown[0]!r}; there are {known}")
-        for name, weight in self.weights.items():
-            if not (math.isfinite(weight) and weight >= 0.0):
-                raise ValueError(f"weights: {name} has {weight}; use a number of at least 0, e.g. 0.3")
-        if not self.declared_weights:
-            raise ValueError("weights: nothing would be judged; give at least one metric a weight above 0")
+        names = [metric.name for metric in self.metrics]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"metrics: {twice} stands there twice")
+        if not self.weights:
+            raise ValueError("metrics: nothing would be judged; give at least one metric a weight above 0")
 
     @property
-    def declared_weights(self) -> Mapping[str, float]:
-        """Metric -> weight over the metrics that are judged; they sum to 1.
+    def weights(self) -> Mapping[str, float]:
+        """Metric -> weight over the metrics whose evidence counts against the canary; they sum to 1.
 
         Renormalised here, once: doing it later over the metrics that happen to have traffic would multiply the sum of
         evidence by up to 1 / (weights present). Source: JUDGE.md 10.1.11.
         """
-        absent = {"errors_limit": self.max_errors_ratio is None, "latency_limit": self.max_p95_ms is None}
-        kept = {name: weight for name, weight in self.weights.items() if weight > 0.0 and not absent.get(name)}
+        kept = {limit.name: limit.weight for limit in self.metrics if limit.weight > 0.0 and limit.kind not in HOLDING}
         total = sum(kept.values())
         return {name: weight / total for name, weight in kept.items()}
 
@@ -90,6 +154,11 @@ class Limits:
     def evidence_needed(self) -> float:
         """The e-value at which the pooled evidence of pod blocks and rounds condemns; 125 by default."""
         return 1.0 / (self.alpha * (BLOCKS_SHARE + ROUNDS_SHARE))
+
+    @property
+    def proof_needed(self) -> float:
+        """The e-value at which a metric is proven not worse; 20 by default."""
+        return 1.0 / self.beta
 
 
 def _within(name: str, value: float, *, low: float, high: float, example: str) -> None:

@@ -1,18 +1,20 @@
-"""One metric: what is tolerated, its evidence from single requests and from pod blocks, and its numbers for a person."""
+"""One compared metric: its evidence from single requests, from pod blocks and for promotion, and its numbers for a person."""
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.judge.answers import Reading
-from penstock.judge.betting import START_EVERY_S, BettingProcess, Null, Prior, counted
+from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior
 from penstock.judge.blocks import BlockEvidence
-from penstock.judge.latency import SLOW_RATIO
-from penstock.judge.limits import Limits
-from penstock.judge.pairs import HALF
+from penstock.judge.counts import Measure
+from penstock.judge.interval import GapInterval
+from penstock.judge.latency import LatencyScale, Stretch, Timing, n_slower
+from penstock.judge.limits import Limits, MetricKind, MetricLimit
+from penstock.judge.tolerance import Tolerance
 from penstock.judge.verdict import MetricEvidence
 
-#: A block of single requests closes at this size. Source: JUDGE.md 2 "Block closing".
+#: A block of single requests closes at this size. Source: JUDGE.md 2 "Block closing"; scores: 3.3 (one and one).
 _MIN_STABLE = 5
 _MIN_BOTH = 20
 
@@ -20,66 +22,27 @@ _MIN_BOTH = 20
 #: comes. Source: the judge's start points (JUDGE.md 10.1.4) are this far apart.
 _MAX_ONE_ARMED_S = 60.0
 
-#: Pseudo-counts and decay of stable's share. Source: JUDGE.md 2.
+#: Pseudo-counts and decay of stable's share. Source: JUDGE.md 2; scores are few, and hardly differ from each other.
 _PSEUDO_ANSWERS = 200.0
+_PSEUDO_SCORES = 5.0
 _DECAY = 0.999
 
-#: Stable's answers before delta is frozen (and one longest stall, so that a single stall does not pass for the rule).
-#: Source: at .2 % .. 2 % these hold 1 .. 10 bad ones; before, the floor alone is tolerated, which is the stricter test.
-_MIN_ANSWERS_FOR_DELTA = 500
+#: The stored wealth of a proof that the canary is not worse: it ends seconds after the canary broke. Source: JUDGE.md
+#: 10.1.5 (10^3 per bet).
+_MOST_PROOF_NATS = math.log(1000.0)
 
 #: Minutes that reasons look back over, one mark each.
 _MINUTES_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """What is tolerated of a metric.
-
-    Attributes:
-        floor: absolute gap to stable, share of answers 0..1.
-        ratio: tolerated multiple of stable's share.
-        limit: an absolute limit on the canary's share instead; then stable is ignored.
-        prior_ratio: stable's share of bad answers, as believed before it answered, (0, 1).
-        prior_block: the same for its capped mean by pod block. Source: JUDGE.md 10.6 (.15 / .3).
-        words: the limit as a person says it.
-    """
-
-    floor: float
-    ratio: float
-    limit: float | None
-    prior_ratio: float
-    prior_block: float
-    words: str
-
-
-def tolerance_for(name: str, limits: Limits) -> Tolerance:
-    """Return what the limits tolerate of the metric called `name`."""
-    ratio = limits.error_ratio
-    match name:
-        case "errors_limit":
-            limit = limits.max_errors_ratio or 0.0
-            return Tolerance(0.0, ratio, limit, limit, 0.15, f"at most {100 * limit:.3g} %")
-        case "latency_limit":
-            return Tolerance(0.0, ratio, SLOW_RATIO, SLOW_RATIO, 0.3, f"p95 at most {limits.max_p95_ms:g} ms")
-        case "latency_pairs":
-            words = f"slower than {1 + limits.latency_margin:.2f}x stable in half of the pairs"
-            return Tolerance(0.0, ratio, HALF, HALF, HALF, words)
-        case "latency":
-            return Tolerance(0.0, ratio, None, SLOW_RATIO, 0.3, f"p95 {1 + limits.latency_margin:.2f}x")
-        case _:
-            floor = limits.error_floor
-            return Tolerance(floor, ratio, None, 0.01, 0.15, f"{ratio:g}x and +{100 * floor:.3g} %")
-
-
 class Tally(NamedTuple):
-    """Sums since the release began."""
+    """Sums since the release began; a bad score counts in part."""
 
     n_users: int = 0
     n_probes: int = 0
-    bad_canary: int = 0
+    bad_canary: float = 0
     n_stable: int = 0
-    bad_stable: int = 0
+    bad_stable: float = 0
 
     @property
     def canary_ratio(self) -> float | None:
@@ -91,44 +54,94 @@ class Tally(NamedTuple):
         return self.bad_stable / self.n_stable if self.n_stable else None
 
 
+class Reading(NamedTuple):
+    """One measure read as badness.
+
+    Attributes:
+        n: answers.
+        bad: the sum of their badness; `bad_for_proof` where health is to be proven, `bad_for_blocks` with each user's
+            first failure alone.
+        values: each answer's badness, for scores.
+    """
+
+    n: int
+    bad: float
+    bad_for_proof: float
+    bad_for_blocks: float
+    values: tuple[float, ...] = ()
+
+
 @dataclass(slots=True)
-class _OpenBlock:
+class OpenArm:
+    """One arm's answers in an open block."""
+
+    n: int = 0
+    bad: float = 0
+    bad_for_proof: float = 0
+    values: list[float] = field(default_factory=list)
+
+    def add(self, reading: Reading) -> None:
+        self.n += reading.n
+        self.bad += reading.bad
+        self.bad_for_proof += reading.bad_for_proof
+        self.values.extend(reading.values)
+
+
+@dataclass(slots=True)
+class OpenBlock:
     """Answers not yet bet on; users' requests and probes have one each."""
 
     opened_at_s: float
-    n_canary: int = 0
-    bad_canary: int = 0
-    n_stable: int = 0
-    bad_stable: int = 0
+    canary: OpenArm = field(default_factory=OpenArm)
+    stable: OpenArm = field(default_factory=OpenArm)
 
 
-class Metric:
-    """One metric's evidence. Users' requests and probes never share a block: they may differ in kind."""
+class ComparedMetric:
+    """Evidence of a share, a latency or a score. Users' requests and probes never share a block: they may differ in kind.
+
+    Args:
+        limit: what is tolerated.
+        limits: the release's.
+        n_canary_pods: a pod block waits for this many.
+        block_length_s: of pod blocks.
+        n_starts: as in BettingProcess.
+        timing: the thresholds that a latency is read against.
+    """
 
     def __init__(
-        self, name: str, limits: Limits, *, n_canary_pods: int, block_length_s: float, n_starts: int | None
+        self,
+        limit: MetricLimit,
+        limits: Limits,
+        *,
+        n_canary_pods: int,
+        block_length_s: float,
+        n_starts: int | None,
+        timing: Timing | None = None,
     ) -> None:
-        self.name = name
-        self.tolerance = tolerance_for(name, limits)
-        self._longest_stall_s = limits.longest_stall_s
-        self._requests = BettingProcess(Prior(self.tolerance.prior_ratio, _PSEUDO_ANSWERS, _DECAY), n_starts=n_starts)
+        self.limit = limit
+        self.tolerance = Tolerance(limit, limits.longest_stall_s)
+        self._timing = timing
+        score = limit.kind is MetricKind.SCORE
+        prior = Prior(self.tolerance.prior_ratio, _PSEUDO_SCORES if score else _PSEUDO_ANSWERS, _DECAY)
+        self._harm = BettingProcess(prior, n_starts=n_starts)
+        self._proof = BettingProcess(prior, n_starts=n_starts, harm=False, most_nats=_MOST_PROOF_NATS)
+        self._interval = GapInterval(self.tolerance.prior_ratio)
         self.blocks = BlockEvidence(
             prior_mean=self.tolerance.prior_block,
             length_s=block_length_s,
             n_canary_pods=n_canary_pods,
             n_starts=n_starts,
+            means=score,
         )
-        self._open: dict[bool, _OpenBlock] = {}
-        self._delta: float | None = None
-        self._stable_since_s: float | None = None
-        self._frozen_limit: float | None = None
-        self._sums = [0] * len(Tally._fields)
+        self._open: dict[bool, OpenBlock] = {}
+        self._failed_users: tuple[set[str], set[str]] = (set(), set())
+        self._sums: list[float] = [0] * len(Tally._fields)
         self._marks: deque[tuple[float, Tally]] = deque(maxlen=_MINUTES_SHOWN)
 
     @property
     def request_evidence(self) -> float:
         """E-value from single requests; may only withdraw."""
-        return self._requests.evidence
+        return self._harm.evidence
 
     @property
     def block_evidence(self) -> float:
@@ -136,128 +149,191 @@ class Metric:
         return self.blocks.evidence
 
     @property
-    def limit_words(self) -> str:
-        """What is tolerated, as a person says it."""
-        if self._frozen_limit is None or self.tolerance.limit is not None:
-            return self.tolerance.words
-        return f"{100 * self._frozen_limit:.3g} %, from stable's last share"
+    def proof(self) -> float:
+        """E-value that the canary is not worse; may promote."""
+        return self._proof.evidence
 
-    def count(self, at_s: float, reading: Reading, *, canary: bool, pod: str, probes: bool) -> None:
-        """Count one pod's answers of one tick."""
-        n, bad = reading.n, reading.bad
-        if n <= 0:
+    #: Nothing here withdraws without evidence.
+    withdraws = False
+
+    @property
+    def holds(self) -> str | None:
+        """A reason to hold the rollout that is no evidence against the canary."""
+        if self.limit.kind is MetricKind.LATENCY and self._timing and self._is_too_coarse(self._timing.users):
+            return f"{self.limit.name}: the histogram's resolution is too coarse to compare; only limits are judged"
+        return None
+
+    def take(self, at_s: float, measure: Measure, *, probes: bool, warm: tuple[bool, bool] = (True, True)) -> None:
+        """Count one measure.
+
+        Args:
+            at_s: now.
+            measure: its counts.
+            probes: whether it comes from replayed requests.
+            warm: whether single requests, and pod blocks, may be judged by it.
+        """
+        reading = self._read(measure, probes=probes)
+        if reading is None or reading.n <= 0:
             return
-        self._tally(n, bad, canary=canary, probes=probes)
-        if reading.for_blocks:
-            self.blocks.add(canary=canary, pod=pod, n=n, bad=bad, probes=probes)
-        if not reading.for_requests:
-            return
-        block = self._open.setdefault(probes, _OpenBlock(at_s))
-        if canary:
-            block.n_canary += n
-            block.bad_canary += bad
-        else:
-            block.n_stable += n
-            block.bad_stable += bad
+        canary = measure.canary
+        self._tally(reading, canary=canary, probes=probes)
+        for_requests, for_blocks = warm
+        if for_blocks:
+            self.blocks.add(canary=canary, pod=measure.pod, n=reading.n, bad=reading.bad_for_blocks, probes=probes)
+        if for_requests:
+            block = self._open.get(probes)
+            if block is None:
+                block = self._open[probes] = OpenBlock(at_s)
+            (block.canary if canary else block.stable).add(reading)
 
     def close_due(self, at_s: float) -> None:
         """Bet on what is complete. Nothing of a block is used for the limits and guesses that it is judged by."""
-        self.blocks.close_due(at_s, self._block_null(), self._known_ratio())
-        null = self._request_null()
-        for probes, block in list(self._open.items()):
-            if self._is_over(at_s, block, null):
-                canary = counted(block.n_canary, block.bad_canary)
-                self._requests.observe(at_s, canary, counted(block.n_stable, block.bad_stable), null)
+        self.blocks.close_due(at_s, self.tolerance.for_blocks, self._known_share())
+        for probes, block in tuple(self._open.items()):
+            if self._is_over(at_s, block):
+                self._bet(at_s, block)
+                if not probes:
+                    self._interval.add(at_s, (block.canary.n, block.canary.bad), (block.stable.n, block.stable.bad))
                 del self._open[probes]
-        self._freeze_delta(at_s)
+        n_stable = int(self._sums[3])
+        self.tolerance.learn(at_s, n_stable, self._sums[4] / n_stable if n_stable else 0.0)
         if not self._marks or at_s - self._marks[-1][0] >= START_EVERY_S:
             self._marks.append((at_s, self.total))
 
+    def lengthen(self, length_s: float) -> None:
+        """Make pod blocks this long."""
+        self.blocks.length_s = length_s
+
+    def read_for_placebo(self, measure: Measure) -> tuple[int, float] | None:
+        """Return (answers, bad answers) of a stable pod, where stable against itself would show a stall."""
+        kind = self.limit.kind
+        if self.limit.limit is not None or kind not in (MetricKind.SHARE, MetricKind.LATENCY):
+            return None
+        reading = self._read_latency(measure, probes=False) if kind is MetricKind.LATENCY else None
+        if kind is MetricKind.SHARE:
+            return (measure.n, measure.bad) if measure.n else None
+        return (reading.n, reading.bad) if reading and reading.n else None
+
     def restart_alarm(self) -> None:
-        """Evidence from single requests starts again at 1; what is known of stable is kept."""
-        self._requests.restart()
+        """Evidence from single requests starts again at 1; what is known of stable, and any proof, is kept."""
+        self._harm.restart()
         self._open.clear()
 
     def freeze(self, at_s: float) -> None:
         """Judge against stable's last known share from here on."""
-        tolerance = self.tolerance
-        self._frozen_limit = min(1.0, tolerance.ratio * self._requests.baseline + max(tolerance.floor, 0.001))
+        self.tolerance.freeze(self._harm.baseline)
         self._open.clear()
-        self.blocks.freeze(at_s, tolerance.ratio)
+        self.blocks.freeze(at_s, self.limit.ratio)
 
     def thaw(self, at_s: float) -> None:
         """Judge against concurrent answers of stable again."""
-        self._frozen_limit = None
+        self.tolerance.thaw()
         self._open.clear()
         self.blocks.thaw(at_s)
 
     @property
     def total(self) -> Tally:
-        return Tally(*self._sums)
+        return Tally(*self._sums)  # type: ignore[arg-type]  # counts are whole, sums of badness need not be
 
     @property
     def recent(self) -> Tally:
         """Sums over about the last ten minutes."""
         if len(self._marks) < _MINUTES_SHOWN:
             return self.total
-        recent = Tally(*(now - then for now, then in zip(self._sums, self._marks[0][1], strict=True)))
+        recent = Tally(*(now - then for now, then in zip(self._sums, self._marks[0][1], strict=True)))  # type: ignore[arg-type]
         return self.total if recent.canary_ratio is None else recent
 
     def snapshot(self) -> MetricEvidence:
         """The metric as a verdict carries it; shares are over the whole release."""
         total = self.total
+        canary, stable = total.canary_ratio, total.stable_ratio
         return MetricEvidence(
-            metric=self.name,
+            metric=self.limit.name,
             request_evidence=self.request_evidence,
             block_evidence=self.block_evidence,
+            proof=self.proof,
             n_canary=total.n_users + total.n_probes,
             n_stable=total.n_stable,
-            bad_canary_ratio=total.canary_ratio,
-            bad_stable_ratio=total.stable_ratio,
-            limit=self.limit_words,
+            bad_canary_ratio=canary,
+            bad_stable_ratio=stable,
+            gap=None if canary is None or stable is None else canary - stable,
+            gap_interval=self._interval.gap,
+            unit="pod-block, each user's first failure" if any(self._failed_users) else "pod-block",
+            limit=self.tolerance.words,
         )
 
-    def _tally(self, n: int, bad: int, *, canary: bool, probes: bool) -> None:
+    def _read(self, measure: Measure, *, probes: bool) -> Reading | None:
+        if self.limit.kind is MetricKind.LATENCY:
+            return self._read_latency(measure, probes=probes)
+        if self.limit.kind is MetricKind.SCORE:
+            values = tuple(self.limit.badness(score) for score in measure.values)
+            bad = math.fsum(values)
+            return Reading(len(values), bad, bad, bad, values)
+        bad = measure.bad
+        for_blocks = bad if measure.user is None else self._first_failure(measure, measure.user)
+        return Reading(measure.n, bad, bad, for_blocks)
+
+    def _read_latency(self, measure: Measure, *, probes: bool) -> Reading | None:
+        assert self._timing is not None  # noqa: S101 - the judge gives every latency its timing
+        scale, bins = self._timing.scale(probes=probes), measure.bins
+        n = sum(bins.values())
+        if self.limit.limit is not None:
+            bad = n_slower(bins, scale.edges.at_least(self.limit.limit))
+            return Reading(n, bad, n_slower(bins, scale.edges.at_most(self.limit.limit)), bad)
+        thresholds = scale.thresholds.get(Stretch(self.limit.quantile, self.limit.margin))
+        if thresholds is None:
+            return None
+        if not measure.canary:
+            bad = n_slower(bins, thresholds.stable)
+            return Reading(n, bad, bad, bad)
+        bad = n_slower(bins, thresholds.harm)
+        for_proof = bad if thresholds.healthy == thresholds.harm else n_slower(bins, thresholds.healthy)
+        return Reading(n, bad, for_proof, bad)
+
+    def _is_too_coarse(self, scale: LatencyScale) -> bool:
+        stretch = Stretch(self.limit.quantile, self.limit.margin)
+        return self.limit.limit is None and stretch in scale.thresholds and scale.thresholds[stretch] is None
+
+    def _first_failure(self, measure: Measure, user: str) -> int:
+        """Return 1 for a user's first failure on this arm, else 0. Source: JUDGE.md 10.1.2 (denominators stay requests)."""
+        known = self._failed_users[measure.canary]
+        if measure.bad <= 0 or user in known:
+            return 0
+        known.add(user)
+        return 1
+
+    def _tally(self, reading: Reading, *, canary: bool, probes: bool) -> None:
         sums = self._sums
         if canary:
-            sums[1 if probes else 0] += n
-            sums[2] += bad
+            sums[1 if probes else 0] += reading.n
+            sums[2] += reading.bad
         else:
-            sums[3] += n
-            sums[4] += bad
+            sums[3] += reading.n
+            sums[4] += reading.bad
 
-    def _request_null(self) -> Null:
-        """rho0 = 1 and a gap, frozen early: one process for ratio and floor. Source: JUDGE.md 10.1.3, 10.6."""
-        if (limit := self._absolute_limit()) is not None:
-            return Null(0.0, limit)
-        return Null(1.0, self.tolerance.floor if self._delta is None else self._delta)
-
-    def _block_null(self) -> Null:
-        if (limit := self._absolute_limit()) is not None:
-            return Null(0.0, limit)
-        return Null(self.tolerance.ratio, self.tolerance.floor)
-
-    def _absolute_limit(self) -> float | None:
-        return self.tolerance.limit if self.tolerance.limit is not None else self._frozen_limit
-
-    def _known_ratio(self) -> float:
+    def _known_share(self) -> float:
         """Share of bad answers that a good canary would have: the limit itself where stable does not count."""
-        return self._requests.baseline if self.tolerance.limit is None else self.tolerance.limit
+        known = self.tolerance.known_share
+        return self._harm.baseline if known is None else known
 
-    def _is_over(self, at_s: float, block: _OpenBlock, null: Null) -> bool:
-        if null.rho0 == 0.0:
-            return block.n_canary > 0 or block.n_stable > 0
-        both = block.n_canary > 0 and block.n_stable >= _MIN_STABLE and block.n_canary + block.n_stable >= _MIN_BOTH
-        one_armed = block.n_canary == 0 or block.n_stable == 0
-        return both or (one_armed and at_s - block.opened_at_s > _MAX_ONE_ARMED_S)
+    def _is_over(self, at_s: float, block: OpenBlock) -> bool:
+        n_canary, n_stable = block.canary.n, block.stable.n
+        if self.tolerance.for_requests.rho0 == 0.0:
+            return n_canary > 0 or n_stable > 0
+        if n_canary == 0 or n_stable == 0:
+            return at_s - block.opened_at_s > _MAX_ONE_ARMED_S
+        if self.limit.kind is MetricKind.SCORE:
+            return True
+        return n_stable >= _MIN_STABLE and n_canary + n_stable >= _MIN_BOTH
 
-    def _freeze_delta(self, at_s: float) -> None:
-        """Freeze the tolerated gap at max(floor, (ratio - 1) * stable's share), once stable is known."""
-        if self._delta is not None or not self.tolerance.floor:
+    def _bet(self, at_s: float, block: OpenBlock) -> None:
+        harm, proof = self.tolerance.for_requests, self.tolerance.for_proof
+        canary, stable = block.canary, block.stable
+        if self.limit.kind is MetricKind.SCORE:
+            of_canary, of_stable = ([(value, 1.0) for value in sorted(arm.values)] for arm in (canary, stable))
+            self._harm.observe(at_s, of_canary, of_stable, harm)
+            self._proof.observe(at_s, of_canary, of_stable, proof)
             return
-        total = self.total
-        if self._stable_since_s is None and total.n_stable:
-            self._stable_since_s = at_s
-        since_s = at_s if self._stable_since_s is None else self._stable_since_s
-        if total.n_stable >= _MIN_ANSWERS_FOR_DELTA and at_s - since_s >= self._longest_stall_s:
-            self._delta = max(self.tolerance.floor, (self.tolerance.ratio - 1.0) * (total.stable_ratio or 0.0))
+        stable_count: Count = (stable.n, stable.bad)
+        self._harm.observe_counts(at_s, (canary.n, canary.bad), stable_count, harm)
+        self._proof.observe_counts(at_s, (canary.n, canary.bad_for_proof), stable_count, proof)

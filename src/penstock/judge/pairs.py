@@ -7,10 +7,7 @@ pair at a time. A stalled pod is slower in every pair, so this may withdraw at o
 """
 
 from penstock.judge.answers import Answers
-from penstock.judge.latency import edge_at_least
-
-#: Share of pairs in which a canary that is not slower may be the slower one.
-HALF = 0.5
+from penstock.judge.edges import edge_at_least
 
 
 def slower_in_pair(answers: tuple[Answers, ...], margin: float) -> tuple[str, bool] | None:

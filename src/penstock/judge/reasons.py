@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from penstock.judge.gross import GrossRule
-from penstock.judge.latency import QUANTILE, LatencyScale
-from penstock.judge.limits import Limits
-from penstock.judge.metric import Metric
+from penstock.judge.kinds import AnyMetric
+from penstock.judge.latency import Timing
+from penstock.judge.limits import MetricKind, MetricLimit
+from penstock.judge.metric import ComparedMetric, Tally
 from penstock.judge.rounds import RoundEvidence
 
 #: Percentages from here on are shown without decimals.
@@ -39,29 +40,44 @@ def after_words(n_users: int, n_probes: int) -> str:
     return "after " + " and ".join(parts)
 
 
-def metric_words(metric: Metric, limits: Limits, scale: LatencyScale, faults: Counter[str]) -> str:
-    """Return one sentence on a metric, with the last ten minutes' numbers."""
+def metric_words(metric: AnyMetric, timing: Timing | None, faults: Counter[str]) -> str:
+    """Return one sentence on a metric; of a compared one with the last ten minutes' numbers."""
+    if not isinstance(metric, ComparedMetric):
+        return metric.sentence
     shown = metric.recent
     after = after_words(shown.n_users, shown.n_probes)
     if shown != metric.total:
         after += " in the last ten minutes"
-    if metric.name in {"latency", "latency_limit"}:
-        return f"{_latency_words(metric, limits, scale)}, {after}"
-    what = _WHAT.get(metric.name, metric.name)
-    if metric.name == "faults" and faults:
+    if metric.limit.kind is MetricKind.LATENCY and timing is not None:
+        return f"{_latency_words(metric.limit, timing)}, {after}"
+    if metric.limit.kind is MetricKind.SCORE:
+        return f"{_score_words(metric.limit, shown)}, {after}"
+    what = _WHAT.get(metric.limit.name, metric.limit.name)
+    if metric.limit.name == "faults" and faults:
         what = f"{faults.most_common(1)[0][0]} (marked by the server)"
-    alone = metric.name == "errors_limit" or shown.stable_ratio is None
+    alone = metric.limit.limit is not None or shown.stable_ratio is None
     against = "" if alone else f" against {percent(shown.stable_ratio or 0.0)} on stable"
-    return f"{what} {percent(shown.canary_ratio or 0.0)}{against} (limit {metric.limit_words}), {after}"
+    return f"{what} {percent(shown.canary_ratio or 0.0)}{against} (limit {metric.tolerance.words}), {after}"
 
 
-def _latency_words(metric: Metric, limits: Limits, scale: LatencyScale) -> str:
-    canary_ms = scale.canary.quantile_ms(QUANTILE) or 0.0  # what speaks against the canary has been timed
-    if metric.name == "latency_limit":
-        return f"p95 {canary_ms:.0f} ms, limit {limits.max_p95_ms:g} ms"
-    margin = 1.0 + limits.latency_margin
-    stable_ms = scale.stable.quantile_ms(QUANTILE) or canary_ms
-    return f"p95 {canary_ms / stable_ms:.2f}x stable ({canary_ms:.0f} against {stable_ms:.0f} ms), limit {margin:.2f}x"
+def _latency_words(limit: MetricLimit, timing: Timing) -> str:
+    scale = timing.busier
+    name = f"p{100 * limit.quantile:g}"
+    if limit.read_from != "latency":
+        name = f"{limit.read_from} {name}"
+    canary_ms = scale.canary.quantile_ms(limit.quantile, scale.edges) or 0.0  # what speaks against it has been timed
+    if limit.limit is not None:
+        return f"{name} {canary_ms:.0f} ms, limit {limit.limit:g} ms"
+    stable_ms = scale.stable.quantile_ms(limit.quantile, scale.edges) or canary_ms
+    times = canary_ms / stable_ms if stable_ms else 1.0
+    return f"{name} {times:.2f}x stable ({canary_ms:.0f} against {stable_ms:.0f} ms), limit {1 + limit.margin:.2f}x"
+
+
+def _score_words(limit: MetricLimit, shown: Tally) -> str:
+    span = limit.worst - limit.best
+    canary, stable = (limit.best + span * (ratio or 0.0) for ratio in (shown.canary_ratio, shown.stable_ratio))
+    against = "" if shown.stable_ratio is None else f" against {stable:.3g} on stable"
+    return f"{limit.name} {canary:.3g}{against} (limit {limit.gap:g} worse)"
 
 
 def condemned_words(

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from penstock.judge.limits import Limits
+from penstock.judge.presets import generic, limits_for
 from penstock.kernel.errors import InvalidPlan
 from penstock.routing.repeatable import DEFAULT_REPEATABLE, as_regex
 
@@ -64,7 +65,7 @@ class Plan:
     max_withdrawn_s: float = 1800.0
     request_timeout_s: float = 300.0
     repeatable: tuple[str, ...] = DEFAULT_REPEATABLE
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=limits_for)
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps]
@@ -83,6 +84,10 @@ class Plan:
     @property
     def longest_stall_s(self) -> float:
         return self.limits.longest_stall_s
+
+    def _absolute(self, name: str) -> float | None:
+        """Return the canary's own limit that is called `name`, where the plan has one."""
+        return next((metric.limit for metric in self.limits.metrics if metric.name == name), None)
 
     @classmethod
     def ramp(cls, weights_pct: Iterable[float], dwell_s: float, *, bake_s: float | None = None, **others: Any) -> Self:
@@ -104,8 +109,8 @@ class Plan:
             "repeatable": list(self.repeatable),
             "false_rollback_pct": self.limits.alpha * 100,
             "limits": {
-                "errors_pct": None if self.limits.max_errors_ratio is None else self.limits.max_errors_ratio * 100,
-                "p95_ms": self.limits.max_p95_ms,
+                "errors_pct": None if (ratio := self._absolute("errors_limit")) is None else ratio * 100,
+                "p95_ms": self._absolute("latency_limit"),
             },
         }
 
@@ -165,10 +170,12 @@ def _limits(fields: Mapping[str, Any]) -> Limits:
     errors_pct, p95_ms = (fields["limits"].get(name) for name in _LIMITS)
     try:
         return Limits(
+            generic(
+                max_errors_ratio=None if errors_pct is None else _number(errors_pct, "errors_pct") / 100,
+                max_p95_ms=None if p95_ms is None else _number(p95_ms, "p95_ms"),
+            ),
             alpha=_number(fields["false_rollback_pct"], "false_rollback_pct") / 100,
             longest_stall_s=seconds_of(fields["longest_stall"], "longest_stall"),
-            max_errors_ratio=None if errors_pct is None else _number(errors_pct, "errors_pct") / 100,
-            max_p95_ms=None if p95_ms is None else _number(p95_ms, "p95_ms"),
         )
     except ValueError as error:
         raise InvalidPlan(why=str(error)) from None

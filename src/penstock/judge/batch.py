@@ -99,6 +99,32 @@ class BettingBatch:
         self._bad[learns] = decay * self._bad[learns] + stable[learns, 1]
         self._n[learns] = decay * self._n[learns] + stable[learns, 0]
 
+    def observe_values(
+        self, at_s: float, rows: NDArray[np.int64], canary: Floats, stable: Floats, *, rho0: float, delta: Floats
+    ) -> None:
+        """Bet on one block of outcomes in [0, 1] of the streams `rows`, then learn from it.
+
+        Args:
+            at_s: the block's end.
+            rows: indices of streams.
+            canary: outcomes, shape (len(rows), most); NaN where there are fewer.
+            stable: the same.
+            rho0: what is tolerated, > 0.
+            delta: shape (len(rows),).
+        """
+        self._admit_starts(at_s, rows)
+        h = self.baseline[rows]
+        n_canary, n_stable = ((~np.isnan(values)).sum(axis=1) for values in (canary, stable))
+        fair, tilt = rho0 * h + delta, rho0 * n_canary / n_stable
+        worst = np.maximum(fair, tilt * (1 - h)) if self._sign > 0 else np.maximum(1 - fair, tilt * h)
+        bet = self._sign * np.minimum(_BETS, (_MOST_AT_STAKE / np.maximum(worst, 1e-12))[:, None])
+        factors = np.concatenate([canary - fair[:, None], tilt[:, None] * (h[:, None] - stable)], axis=1)
+        gain = np.log1p(bet[:, :, None] * np.nan_to_num(factors)[:, None, :]).sum(axis=2)
+        self._log_wealth[rows] = np.minimum(self._log_wealth[rows] + gain, self._most_nats)
+        decay = self._prior.decay
+        self._bad[rows] = decay * self._bad[rows] + np.nansum(stable, axis=1)
+        self._n[rows] = decay * self._n[rows] + n_stable
+
     def _bet(self, rows: NDArray[np.int64], canary: Floats, stable: Floats, rho0: Floats, delta: Floats) -> None:
         h = self.baseline[rows]
         n_canary, bad_canary = canary.T

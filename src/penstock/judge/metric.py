@@ -15,12 +15,12 @@ from penstock.judge.tolerance import Tolerance
 from penstock.judge.verdict import MetricEvidence
 
 #: A block of single requests closes at this size. Source: JUDGE.md 2 "Block closing"; scores: 3.3 (one and one).
-_MIN_STABLE = 5
-_MIN_BOTH = 20
+MIN_STABLE = 5
+MIN_BOTH = 20
 
 #: Seconds after which a block that one arm is missing from is given up: its answers are no longer concurrent with what
 #: comes. Source: the judge's start points (JUDGE.md 10.1.4) are this far apart.
-_MAX_ONE_ARMED_S = 60.0
+MAX_ONE_ARMED_S = 60.0
 
 #: Pseudo-counts and decay of stable's share. Source: JUDGE.md 2; scores are few, and hardly differ from each other.
 _PSEUDO_ANSWERS = 200.0
@@ -321,10 +321,10 @@ class ComparedMetric:
         if self.tolerance.for_requests.rho0 == 0.0:
             return n_canary > 0 or n_stable > 0
         if n_canary == 0 or n_stable == 0:
-            return at_s - block.opened_at_s > _MAX_ONE_ARMED_S
+            return at_s - block.opened_at_s > MAX_ONE_ARMED_S
         if self.limit.kind is MetricKind.SCORE:
             return True
-        return n_stable >= _MIN_STABLE and n_canary + n_stable >= _MIN_BOTH
+        return n_stable >= MIN_STABLE and n_canary + n_stable >= MIN_BOTH
 
     def _bet(self, at_s: float, block: OpenBlock) -> None:
         harm, proof = self.tolerance.for_requests, self.tolerance.for_proof

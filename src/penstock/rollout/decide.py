@@ -17,7 +17,7 @@ _SUSPICIOUS = 20.0
 _PREFLIGHT_S = 60.0
 #: First quiet time, and longest, before a withdrawn canary gets its traffic back, as multiples of the longest stall.
 #: Source: JUDGE section 10.5d (30..300 s at a longest stall of 60 s).
-_QUIET_FIRST, _QUIET_LONGEST = 0.5, 5.0
+QUIET_FIRST, QUIET_LONGEST = 0.5, 5.0
 #: The weight, percent, on which a canary comes back that could not be tested while it was withdrawn: at least this,
 #: or a tenth of what it had. Source: JUDGE section 10.6.
 _BLIND_PCT, _BLIND_SHARE = 1.0, 0.1
@@ -116,7 +116,7 @@ def stage_of(state: ServiceState) -> Phase:
 def quiet_needed_s(state: ServiceState) -> float:
     """Return how long a withdrawn canary must behave before it gets traffic again, seconds; doubles each time."""
     stall_s = _plan(state).longest_stall_s
-    return min(stall_s * _QUIET_FIRST * 2.0 ** (state.n_withdrawals - 1), stall_s * _QUIET_LONGEST)
+    return min(stall_s * QUIET_FIRST * 2.0 ** (state.n_withdrawals - 1), stall_s * QUIET_LONGEST)
 
 
 def _end(state: ServiceState, seen: Observed) -> Decision | None:
@@ -207,7 +207,7 @@ def _dwell_needed_s(state: ServiceState) -> float:
     if state.n_withdrawals == 0:
         return dwell_s
     last = stage_of(state) is Phase.BAKING
-    return max(dwell_s, plan.longest_stall_s * _QUIET_LONGEST if last else quiet_needed_s(state))
+    return max(dwell_s, plan.longest_stall_s * QUIET_LONGEST if last else quiet_needed_s(state))
 
 
 def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
@@ -225,7 +225,7 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         if not seen.canary_healthy or suspicious or quiet_s < needed_s:
             return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
         return Decision(Kind.RESTORED, f"behaved for {quiet_s:.0f} s under replayed requests", facts)
-    if not seen.canary_healthy or seen.in_phase_s < plan.longest_stall_s * _QUIET_LONGEST:
+    if not seen.canary_healthy or seen.in_phase_s < plan.longest_stall_s * QUIET_LONGEST:
         return Decision(None, "testing again; not every recorded request was replayed yet")
     # What was seen before the withdrawal stands still while nothing can be replayed; only a trickle can tell more.
     trickle_pct = max(_BLIND_PCT, state.step_weight_pct * _BLIND_SHARE)

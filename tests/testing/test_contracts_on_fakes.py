@@ -10,9 +10,15 @@ from penstock.ports.journal import Journal
 from penstock.ports.mirror import Mirror, Outcome
 from penstock.ports.telemetry import Reading, ServiceReading, Telemetry
 from penstock.registry.release import Endpoint, Release
-from penstock.testing.contracts import GatewayContract, JournalContract, MirrorContract, TelemetryContract
+from penstock.testing.contracts import (
+    GatewayContract,
+    JournalContract,
+    MemoryContract,
+    MirrorContract,
+    TelemetryContract,
+)
 from penstock.testing.contracts.mirror import Pod
-from penstock.testing.fakes import Book, FakeGateway, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
+from penstock.testing.fakes import Book, FakeGateway, FakeMemory, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
 
 
 class TestMemoryJournal(JournalContract):
@@ -31,6 +37,15 @@ class TestMemoryJournal(JournalContract):
         self.journals[0].unwritable = "database or disk is full"
         yield
         self.journals[0].unwritable = None
+
+
+class TestFakeMemory(MemoryContract):
+    @pytest.fixture(autouse=True)
+    def place(self) -> None:
+        self.memory_of_this_test = FakeMemory()
+
+    def open_memory(self) -> FakeMemory:
+        return self.memory_of_this_test
 
 
 class TestFakeGateway(GatewayContract):

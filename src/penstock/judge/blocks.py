@@ -176,7 +176,7 @@ class BlockEvidence:
 
     def _every_canary_pod(self) -> bool:
         seen = {pod for probes in (False, True) for pod in self._pods.get((probes, True), ())}
-        return len(seen - {NO_POD}) >= self._n_canary_pods
+        return len(seen - {NO_POD} or seen) >= self._n_canary_pods
 
     def _judge(self, at_s: float, null: Null, base_ratio: float) -> None:
         needs_stable = null.rho0 > 0.0

@@ -22,7 +22,7 @@ from penstock.judge.latency import Stretch, Timing
 from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits, MetricKind, MetricLimit
 from penstock.judge.metric import ComparedMetric
 from penstock.judge.pairs import slower_in_pair
-from penstock.judge.placebo import Lengthened, Placebo
+from penstock.judge.placebo import Placebo
 from penstock.judge.reasons import after_words, condemned_words, metric_words
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.verdict import Verdict, Word
@@ -61,6 +61,9 @@ class Judge:
         placebo: stable's pods against each other, if it was kept before this release; the judge goes on feeding it.
         edges: bins of latencies by the name of their counts; two significant digits where it is not named.
         rounds: whether recorded requests can be replayed; where not, pod blocks get the rounds' share of the budget.
+
+    Attributes:
+        placebo: stable's pods against each other.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Judge:
         if n_canary_pods < 1 or n_stable_pods < 1:
             raise ValueError(f"{n_canary_pods} canary and {n_stable_pods} stable pods; each arm needs at least one")
         self._limits = limits
-        self._placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
+        self.placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
         self._weights = dict(limits.weights)
         self._timings = _timings(limits, edges or {})
         judged = [limit for limit in limits.metrics if limit.name in self._weights or limit.kind in HOLDING]
@@ -86,7 +89,7 @@ class Judge:
                 limit,
                 limits,
                 n_canary_pods=n_canary_pods,
-                block_length_s=self._placebo.length_s,
+                block_length_s=self.placebo.length_s,
                 n_starts=planned_starts(max_duration_s),
                 timing=self._timings.get(limit.read_from),
             )
@@ -217,10 +220,6 @@ class Judge:
             for metric in self._metrics.values():
                 metric.thaw(self._at_s or 0.0)
 
-    def take_news(self) -> tuple[Lengthened, ...]:
-        """Return what the placebo changed since the last call."""
-        return self._placebo.take_news()
-
     def _advance(self, at_s: float) -> float:
         """Return the judge's time: it never falls, and a clock that is not a number does not move it."""
         if self._at_s is None:
@@ -234,7 +233,8 @@ class Judge:
         for pod in pods:
             if pod.canary:
                 self._faults.update(pod.faults)
-            self._see(at_s, pod.n, canary=pod.canary, probes=probes)
+            if pod.n:
+                self._see(at_s, pod.n, canary=pod.canary, probes=probes)
             for measure in pod.measures():
                 self._take(at_s, measure, probes=probes)
         if probes:
@@ -242,25 +242,24 @@ class Judge:
         return [PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
 
     def _count_measures(self, at_s: float, measures: Iterable[Measure], *, probes: bool) -> Iterable[PodAnswers]:
-        """Count what came from elsewhere; of several measures that count failed answers of a pod, the largest n holds."""
+        """Count what came from elsewhere; of several measures of a pod's answers, the one with most answers holds."""
         failed: dict[tuple[bool, str], tuple[int, int]] = {}
-        seen = {True: 0, False: 0}
+        n_seen: dict[bool, int] = {}
         for measure in measures:
             self._take(at_s, measure, probes=probes)
             n = measure.n or len(measure.values) or sum(measure.bins.values()) or sum(measure.outcomes.values())
-            seen[measure.canary] = max(seen[measure.canary], n)
+            compared = any(isinstance(one, ComparedMetric) for one in self._by_source.get(measure.metric, ()))
+            n_seen[measure.canary] = max(n_seen.get(measure.canary, 0), n if compared else 0)
             if measure.metric in self._failing:
                 key = (measure.canary, measure.pod)
                 n_before, bad_before = failed.get(key, (0, 0))
                 n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
                 failed[key] = (n, min(n, bad_before + measure.bad))
-        for canary, n in seen.items():
+        for canary, n in n_seen.items():
             self._see(at_s, n, canary=canary, probes=probes)
         return [PodAnswers(canary, pod, n, bad) for (canary, pod), (n, bad) in failed.items()]
 
     def _see(self, at_s: float, n: int, *, canary: bool, probes: bool) -> None:
-        if not n:
-            return
         if not canary:
             self._stable_seen_s = at_s
             return
@@ -290,12 +289,12 @@ class Judge:
     def _feed_placebo(self, metrics: Iterable[AnyMetric], measure: Measure) -> None:
         for metric in metrics:
             if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
-                self._placebo.add(metric.limit.name, measure.pod, *read)
+                self.placebo.add(metric.limit.name, measure.pod, *read)
 
     def _mind_placebo(self, at_s: float) -> None:
-        self._placebo.close_due(at_s)
+        self.placebo.close_due(at_s)
         for metric in self._metrics.values():
-            metric.lengthen(self._placebo.length_s)
+            metric.lengthen(self.placebo.length_s)
 
     def _mind_failures(self, at_s: float, failures: tuple[PodAnswers, ...]) -> None:
         canary = [(n, bad) for is_canary, _, n, bad in failures if is_canary and n]

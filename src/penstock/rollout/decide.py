@@ -166,7 +166,7 @@ def _preflight(state: ServiceState, seen: Observed) -> Decision:
 
 
 def _stepping(state: ServiceState, seen: Observed) -> Decision:
-    if waiting := _not_yet(state, seen):
+    if waiting := _not_yet(state, seen) or _over_budget(state, seen.verdict):
         return Decision(None, waiting)
     proven = "" if seen.verdict.word is Word.HEALTHY else ", not proven equal"
     return next_step(state, f"{seen.n_on_step} requests in {seen.in_phase_s:.0f} s without harm{proven}")
@@ -176,9 +176,31 @@ def _baking(state: ServiceState, seen: Observed) -> Decision:
     if waiting := _not_yet(state, seen):
         return Decision(None, waiting)
     proven = "" if seen.verdict.word is Word.HEALTHY else ", not proven equal"
+    if proven and _plan(state).require_proof:
+        return _unproven(state, seen)
     reason = f"served everybody for {seen.in_phase_s:.0f} s without harm{proven}"
     facts = {"n_canary_requests": seen.verdict.n_canary, "verdict": seen.verdict.as_json()}
     return Decision(Kind.PROMOTED, reason, facts)
+
+
+def _unproven(state: ServiceState, seen: Observed) -> Decision:
+    """Wait for the proof that the plan requires; a person decides when it does not come."""
+    plan, why = _plan(state), _because(seen.verdict)
+    if seen.in_phase_s <= plan.prove_within_s:
+        return Decision(None, f"waiting for proof: {why}")
+    reason = f"inconclusive after {seen.in_phase_s:.0f} s: {why}"
+    return held(state, reason, weight_pct=state.weight_pct, paused=True, n_canary=seen.verdict.n_canary)
+
+
+def _over_budget(state: ServiceState, verdict: Verdict) -> str | None:
+    """Return why the next step could cost too many requests, or None. Source: JUDGE section 5."""
+    budget = _plan(state).budget_ratio
+    weight_pct = next_step(state, "").facts["weight_pct"]
+    at_risk = verdict.failure_bound_ratio * weight_pct / 100.0
+    if budget is None or at_risk <= budget:
+        return None
+    bound = f"the canary may still fail {100 * verdict.failure_bound_ratio:.3g} % of its requests"
+    return f"{bound}, at {weight_pct:g} % that is {100 * at_risk:.3g} % of all (budget {100 * budget:.3g} %)"
 
 
 def _not_yet(state: ServiceState, seen: Observed) -> str | None:
@@ -192,6 +214,7 @@ def _not_yet(state: ServiceState, seen: Observed) -> str | None:
         (seen.in_phase_s < dwell_s, f"dwelling {seen.in_phase_s:.0f} of {dwell_s:.0f} s"),
         (seen.n_on_step < plan.min_requests, f"{seen.n_on_step} of {plan.min_requests} requests on this step"),
         (verdict.evidence >= _SUSPICIOUS or verdict.gross_s > 0, f"suspicious: {_because(verdict)}"),
+        (bool(verdict.holds), f"on hold: {'; '.join(verdict.holds)}"),
     )
     return next((why for blocked, why in checks if blocked), None)
 

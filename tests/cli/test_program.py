@@ -243,6 +243,10 @@ def test_up_and_down_speak_json_and_find_the_users_own_folder(
         (("tts=http://127.0.0.1:1,http://127.0.0.1:1",), "already used by tts"),
         (("tts=ftp://h",), "scheme 'ftp'"),
         (("tts=http://127.0.0.1:1", "--lease", "0s"), "--lease '0s' is not a time above zero"),
+        (("tts=http://127.0.0.1:1", "--user-header", "x user"), "--user-header 'x user' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-header", ""), "--user-header '' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-header", ":path"), "--user-header ':path' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-cookie", "uid=x;"), "--user-cookie 'uid=x;' cannot name a header"),
     ],
 )
 def test_up_refuses_what_cannot_be_meant(

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import pytest
+
 from penstock.judge.counts import PodCounts
 from penstock.ports.clock import Clock
 from penstock.ports.gateway import Gateway

@@ -1,5 +1,7 @@
 """What the judge knows outlives the control plane, and what the placebo finds is written down."""
 
+from typing import Any
+
 from penstock.rollout.entry import Kind
 from tests.control.conftest import CANARY, World, answer
 
@@ -10,7 +12,7 @@ async def stepping(world: World, seconds: float = 30.0) -> None:
     await world.healthy(seconds)
 
 
-def evidence(world: World) -> dict[str, object]:
+def evidence(world: World) -> dict[str, Any]:
     return dict(world.plane.status("tts")["evidence"])
 
 
@@ -24,7 +26,8 @@ async def test_after_a_clean_restart_the_evidence_is_what_it_was(world: World) -
     await world.tick()
     after = evidence(world)
     assert after["n_canary"] == before["n_canary"]
-    assert after["metrics"] == before["metrics"]
+    for name, metric in before["metrics"].items():  # a pod block may have closed since
+        assert {**after["metrics"][name], "block_evidence": 0} == {**metric, "block_evidence": 0}
     assert after["failure_bound_ratio"] == before["failure_bound_ratio"] < 0.05
 
 
@@ -35,8 +38,6 @@ async def test_after_a_crash_it_goes_on_from_what_was_kept_last(world: World) ->
     assert "the evidence goes on where it stopped" in world.plane.status("tts")["reason"]
     await world.tick()
     n_canary = evidence(world)["n_canary"]
-    assert isinstance(before, int)
-    assert isinstance(n_canary, int)
     assert before - 250 <= n_canary <= before, "at most five seconds are lost"
 
 

@@ -109,8 +109,7 @@ class ControlPlane:
             release = Release(service, state.n_releases + 1, name, {WHOLE: name}, endpoints, said.digest)
             _check_allowed(state, release)
             facts = {"release": release.as_json(), "plan": plan.as_json()}
-            why = reason or f"{state.stable.name} -> {name}"
-            started = Decision(Kind.STARTED, f"{why} (a steep plan: {plan.steep})" if plan.steep else why, facts)
+            started = Decision(Kind.STARTED, reason or f"{state.stable.name} -> {name}", facts)
             await control.commit(started, actor=actor)
         return self.status(service)
 

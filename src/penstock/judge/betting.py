@@ -23,6 +23,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log1p
+from operator import add
 from typing import NamedTuple, TypeAlias
 
 #: Bets, a factor of 2 apart: from differences of a few percent up to rare faults. Source: JUDGE.md 2.
@@ -194,20 +195,33 @@ class BettingProcess:
     def _bet(self, factors: list[tuple[float, float]], worst: float) -> None:
         most = _MOST_AT_STAKE / worst
         n_possible = bisect_left(BETS, most)
-        bets = list(BETS[:n_possible])
+        bets: Sequence[float] = BETS
         if n_possible < len(BETS):
-            bets.append(most)  # all larger bets are this one
+            bets = (*BETS[:n_possible], most)  # all larger bets are this one
         if not self._harm:
             bets = [-bet for bet in bets]
-        gains = [0.0] * len(bets)
-        for factor, count in factors:
-            gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
-        gains += [gains[-1]] * (len(BETS) - len(gains))
-        wealth = [before + gain for before, gain in zip(self._log_wealth, gains, strict=True)]
+        gains = _gains(bets, factors)
+        if len(gains) < len(BETS):
+            gains += [gains[-1]] * (len(BETS) - len(gains))
+        wealth = list(map(add, self._log_wealth, gains))
         if max(wealth) > self._most_nats:
             wealth = [min(one, self._most_nats) for one in wealth]
         self._log_wealth = wealth
         self._evidence = None
+
+
+def _gains(bets: Sequence[float], factors: Sequence[tuple[float, float]]) -> list[float]:
+    """Return what each bet gains. Two or three factors are all but always all there are: good answers, and stable's bad."""
+    if len(factors) == 2:  # noqa: PLR2004 - see above
+        (f, n), (g, m) = factors
+        return [n * log1p(bet * f) + m * log1p(bet * g) for bet in bets]
+    if len(factors) == 3:  # noqa: PLR2004 - see above
+        (f, n), (g, m), (h, k) = factors
+        return [n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h) for bet in bets]
+    gains = [0.0] * len(bets)
+    for factor, count in factors:
+        gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
+    return gains
 
 
 def planned_starts(max_duration_s: float | None) -> int | None:

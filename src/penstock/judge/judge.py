@@ -348,7 +348,8 @@ class Judge:
         return {name: weight * self._metrics[name].block_evidence for name, weight in self._weights.items()}
 
     def _evidence(self, parts: Mapping[str, float]) -> float:
-        return self._blocks_weight * sum(parts.values()) + (1.0 - self._blocks_weight) * self._rounds.evidence
+        blocks, share = sum(parts.values()), self._blocks_weight
+        return blocks if share == 1.0 else share * blocks + (1.0 - share) * self._rounds.evidence
 
     def _look_for_harm(self) -> None:
         """Once condemned, condemned: an e-process proves by having reached its threshold at any time (Ville)."""

@@ -318,7 +318,7 @@ class ComparedMetric:
 
     def _is_over(self, at_s: float, block: OpenBlock) -> bool:
         n_canary, n_stable = block.canary.n, block.stable.n
-        if self.tolerance.for_requests.rho0 == 0.0:
+        if self.tolerance.alone:
             return n_canary > 0 or n_stable > 0
         if n_canary == 0 or n_stable == 0:
             return at_s - block.opened_at_s > _MAX_ONE_ARMED_S

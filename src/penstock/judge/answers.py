@@ -69,7 +69,11 @@ def cleaned_measures(tick: Tick) -> list[Measure]:
 
 def _clean_measure(measure: Measure) -> Measure:
     _, _, _, n, bad, values, bins, outcomes, exposure_s, _ = measure
-    if type(n) is type(bad) is int and 0 <= bad <= n <= _MOST_ANSWERS and not (values or bins or outcomes or exposure_s):
+    if (
+        type(n) is type(bad) is int
+        and 0 <= bad <= n <= _MOST_ANSWERS
+        and not (values or bins or outcomes or exposure_s)
+    ):
         return measure  # most are; a copy costs as much as all the rest here
     n = _count(measure.n, _MOST_ANSWERS)
     if any(not math.isfinite(value) for value in values):

@@ -69,10 +69,10 @@ class Ledger:
 
     def merge(self, other: "Ledger") -> None:
         """Take over what another ledger heard in the same tick. What is numbered counts once, whoever heard it."""
-        for (stream, seq), measure in other._numbered.items():
+        for (stream, seq), measure in other._numbered.items():  # noqa: SLF001 - one of us
             self.add(measure, node=stream.node, seq=seq)
-        self._others += other._others
-        for stream, theirs in other._windows.items():
+        self._others += other._others  # noqa: SLF001 - as above
+        for stream, theirs in other._windows.items():  # noqa: SLF001 - as above
             ours = self._windows.get(stream)
             self._windows[stream] = theirs if ours is None else _united(ours, theirs)
 

@@ -5,6 +5,7 @@ Checked by hand: a day of counts has 170,000 lines, and a general validator cost
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
@@ -26,6 +27,7 @@ _MOST_SEQ = 2**53 - 1
 _MOST_LETTERS = 200
 _EVERYBODY_PCT = 100.0
 _ARMS = ("canary", "stable")
+_EDGE = re.compile(r"\+Inf|(?!0*\.?0*([eE].*)?$)([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
 class Shape(StrEnum):
@@ -104,7 +106,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 #: The scanner itself: `json.loads` builds one at every call when it is given a `parse_constant`.
-_scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+_scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]  # since Python 2.7
 
 
 def _decoded(text: bytes) -> dict[str, Any]:
@@ -170,19 +172,15 @@ def _buckets(fields: Mapping[str, Any]) -> Counts:
     for upper_ms, count in reached:
         if count < before:
             raise ValueError(f"buckets falls from {before} to {count}; each one holds the answers of those before it")
-        bins[upper_ms] = count - before
+        bins[upper_ms] = bins.get(upper_ms, 0) + count - before
         before = count
     return {"bins": bins}
 
 
 def _upper_ms(name: str, edge: str) -> float:
-    try:
-        upper_ms = 1000.0 * float(edge)
-    except ValueError:
-        upper_ms = math.nan
-    if not upper_ms > 0.0 or edge != edge.strip() or "_" in edge:
+    if not _EDGE.fullmatch(edge):
         raise ValueError(f'{name} has the edge {_shown(edge)}; an edge is in seconds, above 0, e.g. "0.25" or "+Inf"')
-    return upper_ms
+    return 1000.0 * float(edge)
 
 
 def _events(fields: Mapping[str, Any]) -> Counts:
@@ -266,6 +264,7 @@ SHAPES: Mapping[frozenset[str], tuple[Shape, _Reader]] = MappingProxyType(
     }
 )
 _FIELDS = sorted(_NEEDED | _OPTIONAL | frozenset().union(*SHAPES))
+
 
 @lru_cache(maxsize=1000)  # a recording has few orders of fields
 def _layout(names: tuple[str, ...]) -> tuple[Shape, _Reader]:

@@ -64,7 +64,7 @@ def cleaned(tick: Tick) -> tuple[Answers, ...]:
 def cleaned_measures(tick: Tick) -> list[Measure]:
     """Return the measures that came from elsewhere, the canary's first."""
     clean = [_clean_measure(measure) for measure in tick.measures]
-    return sorted(clean, key=lambda measure: not measure.canary)
+    return [one for one in clean if one.canary] + [one for one in clean if not one.canary]
 
 
 def _clean_measure(measure: Measure) -> Measure:

@@ -265,18 +265,21 @@ class Judge:
     def _count_measures(self, at_s: float, measures: Iterable[Measure], *, probes: bool) -> Iterable[PodAnswers]:
         """Count what came from elsewhere; of several measures that count failed answers of a pod, the largest n holds."""
         failed: dict[tuple[bool, str], tuple[int, int]] = {}
-        seen = {True: 0, False: 0}
+        n_canary = n_stable = 0
         for measure in measures:
             self._take(at_s, measure, probes=probes)
             n = measure.n or len(measure.values) or sum(measure.bins.values()) or sum(measure.outcomes.values())
-            seen[measure.canary] = max(seen[measure.canary], n)
+            if measure.canary:
+                n_canary = max(n_canary, n)
+            else:
+                n_stable = max(n_stable, n)
             if measure.metric in self._failing:
                 key = (measure.canary, measure.pod)
                 n_before, bad_before = failed.get(key, (0, 0))
                 n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
                 failed[key] = (n, min(n, bad_before + measure.bad))
-        for canary, n in seen.items():
-            self._see(at_s, n, canary=canary, probes=probes)
+        self._see(at_s, n_canary, canary=True, probes=probes)
+        self._see(at_s, n_stable, canary=False, probes=probes)
         return [PodAnswers(canary, pod, n, bad) for (canary, pod), (n, bad) in failed.items()]
 
     def _see(self, at_s: float, n: int, *, canary: bool, probes: bool) -> None:

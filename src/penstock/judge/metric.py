@@ -188,7 +188,8 @@ class ComparedMetric:
 
     def close_due(self, at_s: float) -> None:
         """Bet on what is complete. Nothing of a block is used for the limits and guesses that it is judged by."""
-        self.blocks.close_due(at_s, self.tolerance.for_blocks, self._known_share())
+        if not self.blocks.waits(at_s):
+            self.blocks.close_due(at_s, self.tolerance.for_blocks, self._known_share())
         for probes, block in tuple(self._open.items()):
             if self._is_over(at_s, block):
                 self._bet(at_s, block)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from penstock.kernel.errors import DuplicateEndpoint, InvalidPlan, UsageError
+from penstock.kernel.errors import DuplicateEndpoint, InvalidLimits, InvalidPlan, UsageError
 from penstock.kernel.names import checked_service
 
 #: What names a header or a cookie. Source: RFC 9110, section 5.6.2 (token); RFC 6265, section 4.1.1.
@@ -59,7 +59,7 @@ def plan_asked(file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plan from a file with the options laid over it, checked and complete. Raises InvalidPlan."""
     from penstock.rollout.plan import plan_from  # noqa: PLC0415 - `penstock --help` must not pay for it
 
-    written = _written(file) if file else {}
+    written = fields_in(file, InvalidPlan, "steps: 5,25,100") if file else {}
     given = {name: value for name, value in options.items() if value is not None}
     if "dwell" in given and "steps" not in given:
         written = {**written, "steps": _without_dwells(written.get("steps"))}
@@ -78,29 +78,27 @@ def _without_dwells(steps: object) -> object:
     return [{k: v for k, v in step.items() if k != "dwell"} if isinstance(step, dict) else step for step in steps]
 
 
-def _written(file: Path) -> dict[str, Any]:
+def fields_in(file: Path, wrong: type[InvalidPlan | InvalidLimits], example: str) -> dict[str, Any]:
+    """Return the fields of a YAML or JSON file. Raises `wrong`, whose one fact is `why`."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidPlan(why=f"{file} cannot be read: {why}") from None
-    content = _json(file, text) if file.suffix == ".json" else _yaml(file, text)
+        raise wrong(why=f"{file} cannot be read: {why}") from None
+    try:
+        content = json.loads(text) if file.suffix == ".json" else _yaml(text)
+    except ValueError as error:
+        raise wrong(why=f"{file} is not {'JSON: ' if file.suffix == '.json' else 'YAML'}{error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InvalidPlan(why=f"{file} holds no fields such as steps: 5,25,100")
+        raise wrong(why=f"{file} holds no fields such as {example}")
     return content
 
 
-def _json(file: Path, text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidPlan(why=f"{file} is not JSON: {error}") from None
-
-
-def _yaml(file: Path, text: str) -> object:
-    from ruamel.yaml import YAML  # noqa: PLC0415 - only plan files need it
+def _yaml(text: str) -> object:
+    """Raises ValueError that says where and why."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 - only files need it
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - as above
 
     try:
@@ -109,4 +107,4 @@ def _yaml(file: Path, text: str) -> object:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise InvalidPlan(why=f"{file} is not YAML{place}: {problem}") from None
+        raise ValueError(f"{place}: {problem}") from None

@@ -47,6 +47,10 @@ _BY_OUTCOME: Mapping[str, ExitCode] = {
     "paused": ExitCode.PAUSED,
     "aborted": ExitCode.PAUSED,
     "timeout": ExitCode.TIMEOUT,
+    "promote": ExitCode.OK,
+    "rollback": ExitCode.ROLLED_BACK,
+    "withdraw": ExitCode.PAUSED,
+    "undecided": ExitCode.PAUSED,
 }
 
 
@@ -55,5 +59,5 @@ def code_of_error(error: PenstockError) -> ExitCode:
 
 
 def code_of_outcome(word: str) -> ExitCode:
-    """Return the code of `promoted`, `rolled_back`, `paused`, `aborted` or `timeout`; an unknown word is an error."""
+    """Return the code of how a rollout ended, or of what a replay comes to; an unknown word is an error."""
     return _BY_OUTCOME.get(word, ExitCode.ERROR)

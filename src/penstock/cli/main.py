@@ -8,6 +8,7 @@ import typer
 
 from penstock.cli import orders, questions, releasing, running
 from penstock.cli.exit_codes import ExitCode, code_of_error
+from penstock.cli.replay import replay
 from penstock.cli.terminal import Format, Terminal, wants_json
 from penstock.kernel.errors import PenstockError, UsageError
 
@@ -36,6 +37,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "rollback": orders.rollback,
     "quarantine": orders.quarantine,
     "unquarantine": orders.unquarantine,
+    "replay": replay,
     "doctor": questions.doctor,
     "down": running.down,
     "demo": running.demo,

@@ -64,12 +64,18 @@ def cleaned(tick: Tick) -> tuple[Answers, ...]:
 def cleaned_measures(tick: Tick) -> list[Measure]:
     """Return the measures that came from elsewhere, the canary's first."""
     clean = [_clean_measure(measure) for measure in tick.measures]
-    return sorted(clean, key=lambda measure: not measure.canary)
+    return [one for one in clean if one.canary] + [one for one in clean if not one.canary]
 
 
 def _clean_measure(measure: Measure) -> Measure:
+    _, _, _, n, bad, values, bins, outcomes, exposure_s, _ = measure
+    if (
+        type(n) is type(bad) is int
+        and 0 <= bad <= n <= _MOST_ANSWERS
+        and not (values or bins or outcomes or exposure_s)
+    ):
+        return measure  # most are; a copy costs as much as all the rest here
     n = _count(measure.n, _MOST_ANSWERS)
-    values = measure.values
     if any(not math.isfinite(value) for value in values):
         values = tuple(value for value in values if math.isfinite(value))
     bins, outcomes = _counts(measure.bins), _counts(measure.outcomes)

@@ -23,10 +23,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log1p
+from operator import add
 from typing import NamedTuple, TypeAlias
 
 #: Bets, a factor of 2 apart: from differences of a few percent up to rare faults. Source: JUDGE.md 2.
 BETS = tuple(2.0**power for power in range(-4, 7))
+
+#: The same on a canary that is better.
+_AGAINST = tuple(-bet for bet in BETS)
 
 #: No factor falls below 1 - this, so that no single answer ruins a bet. Source: JUDGE.md 2.
 _MOST_AT_STAKE = 0.95
@@ -139,12 +143,12 @@ class BettingProcess:
         n_stable = sum(count for _, count in stable)
         if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
             self.admit_starts(at_s)
-            fair, tilt = self._stakes(n_canary, n_stable, null)
+            h = self.baseline
+            fair, tilt = _stakes(h, n_canary, n_stable, null)
             factors = [(value - fair, count) for value, count in canary if count]
             if tilt:
-                h = self.baseline
                 factors += [(tilt * (h - value), count) for value, count in stable if count]
-            self._bet(factors, self._worst(fair, tilt))
+            self._bet(factors, self._worst(h, fair, tilt))
         self.learn(n_stable, sum(value * count for value, count in stable))
 
     def observe_counts(self, at_s: float, canary: Count, stable: Count, null: Null) -> None:
@@ -153,12 +157,12 @@ class BettingProcess:
         n_stable, bad_stable = stable
         if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
             self.admit_starts(at_s)
-            fair, tilt = self._stakes(n_canary, n_stable, null)
+            h = self.baseline
+            fair, tilt = _stakes(h, n_canary, n_stable, null)
             factors = [(1.0 - fair, bad_canary), (-fair, n_canary - bad_canary)]
             if tilt:
-                h = self.baseline
                 factors += [(tilt * (h - 1.0), bad_stable), (tilt * h, n_stable - bad_stable)]
-            self._bet([factor for factor in factors if factor[1]], self._worst(fair, tilt))
+            self._bet([factor for factor in factors if factor[1]], self._worst(h, fair, tilt))
         self.learn(n_stable, bad_stable)
 
     def learn(self, n_stable: float, bad_stable: float) -> None:
@@ -181,33 +185,44 @@ class BettingProcess:
             self._evidence = None
         self._n_started = due
 
-    def _stakes(self, n_canary: float, n_stable: float, null: Null) -> tuple[float, float]:
-        """Return a, and rho0 * r."""
-        fair = null.rho0 * self.baseline + null.delta
-        return fair, null.rho0 * n_canary / n_stable if null.rho0 else 0.0
-
-    def _worst(self, fair: float, tilt: float) -> float:
+    def _worst(self, h: float, fair: float, tilt: float) -> float:
         """Return the most that one answer can cost a bet of 1: a good canary's or a bad stable's, or the reverse."""
-        h = self.baseline
         return max(fair, tilt * (1.0 - h), 1e-12) if self._harm else max(1.0 - fair, tilt * h, 1e-12)
 
     def _bet(self, factors: list[tuple[float, float]], worst: float) -> None:
         most = _MOST_AT_STAKE / worst
         n_possible = bisect_left(BETS, most)
-        bets = list(BETS[:n_possible])
+        bets = BETS if self._harm else _AGAINST
         if n_possible < len(BETS):
-            bets.append(most)  # all larger bets are this one
-        if not self._harm:
-            bets = [-bet for bet in bets]
-        gains = [0.0] * len(bets)
-        for factor, count in factors:
-            gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
-        gains += [gains[-1]] * (len(BETS) - len(gains))
-        wealth = [before + gain for before, gain in zip(self._log_wealth, gains, strict=True)]
+            bets = (*bets[:n_possible], most if self._harm else -most)  # all larger bets are this one
+        gains = _gains(bets, factors)
+        if len(gains) < len(BETS):
+            gains += [gains[-1]] * (len(BETS) - len(gains))
+        wealth = list(map(add, self._log_wealth, gains))
         if max(wealth) > self._most_nats:
             wealth = [min(one, self._most_nats) for one in wealth]
         self._log_wealth = wealth
         self._evidence = None
+
+
+def _stakes(h: float, n_canary: float, n_stable: float, null: Null) -> tuple[float, float]:
+    """Return a, and rho0 * r."""
+    rho0, delta = null
+    return rho0 * h + delta, rho0 * n_canary / n_stable if rho0 else 0.0
+
+
+def _gains(bets: Sequence[float], factors: Sequence[tuple[float, float]]) -> list[float]:
+    """Return what each bet gains. Two or three factors are all but always all there are: good answers, and stable's bad."""
+    if len(factors) == 2:  # noqa: PLR2004 - see above
+        (f, n), (g, m) = factors
+        return [n * log1p(bet * f) + m * log1p(bet * g) for bet in bets]
+    if len(factors) == 3:  # noqa: PLR2004 - see above
+        (f, n), (g, m), (h, k) = factors
+        return [n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h) for bet in bets]
+    gains = [0.0] * len(bets)
+    for factor, count in factors:
+        gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
+    return gains
 
 
 def planned_starts(max_duration_s: float | None) -> int | None:

@@ -149,6 +149,10 @@ class BlockEvidence:
         self._frozen_ratio = None
         self._open(at_s)
 
+    def waits(self, at_s: float) -> bool:
+        """Whether the open block is not over yet, so that close_due would change nothing."""
+        return self._is_open and self._base_ratio is not None and at_s - self._opened_at_s < self.length_s
+
     def close_due(self, at_s: float, null: Null, base_ratio: float) -> None:
         """Judge the open block if it is over.
 

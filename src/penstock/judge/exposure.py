@@ -36,5 +36,9 @@ class FailureBound:
 
     def observe(self, n: int, bad: int) -> None:
         """Count the canary's answers: `bad` of `n` failed."""
-        gain = bad * self._when_bad + (n - bad) * self._when_good
-        np.minimum(self._log_wealth + gain, _MOST_NATS, out=self._log_wealth)
+        wealth = self._log_wealth
+        if bad:
+            wealth += bad * self._when_bad + (n - bad) * self._when_good
+        else:
+            wealth += n * self._when_good
+        np.minimum(wealth, _MOST_NATS, out=wealth)

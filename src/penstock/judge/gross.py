@@ -85,18 +85,23 @@ class GrossRule:
 
     def _is_gross(self, *, needs_stable: bool) -> bool | None:
         """None: unknown."""
-        pods = self._pods
-        canary_pods = [counts for (canary, _), counts in pods.items() if canary]
-        n_canary, self.canary_ratio = _share(canary_pods)
-        n_stable, self.stable_ratio = _share([counts for (canary, _), counts in pods.items() if not canary])
+        canary_pods: list[tuple[int, int]] = []
+        n_canary = bad_canary = n_stable = bad_stable = 0
+        for (canary, _), counts in self._pods.items():
+            n, bad = counts
+            if canary:
+                canary_pods.append(counts)
+                n_canary += n
+                bad_canary += bad
+            else:
+                n_stable += n
+                bad_stable += bad
+        self.canary_ratio = bad_canary / n_canary if n_canary else None
+        self.stable_ratio = bad_stable / n_stable if n_stable else None
         if n_canary < MIN_ANSWERS or (needs_stable and not n_stable):
             return None
         if needs_stable and self.stable_ratio is not None and self.stable_ratio >= STABLE_RATIO:
             return False
-        telling = [bad / n for n, bad in canary_pods if n >= MIN_POD_ANSWERS]
-        return (self.canary_ratio or 0.0) >= CANARY_RATIO and all(ratio >= CANARY_RATIO for ratio in telling)
-
-
-def _share(pods: list[tuple[int, int]]) -> tuple[int, float | None]:
-    n = sum(count for count, _ in pods)
-    return n, sum(bad for _, bad in pods) / n if n else None
+        if self.canary_ratio is None or self.canary_ratio < CANARY_RATIO:
+            return False
+        return all(bad / n >= CANARY_RATIO for n, bad in canary_pods if n >= MIN_POD_ANSWERS)

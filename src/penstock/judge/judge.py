@@ -137,6 +137,27 @@ class Judge:
         return self._evidence(self._block_parts)
 
     @property
+    def request_evidence(self) -> float:
+        """The weighted e-value of single requests, >= 0; at 20 it raises the alarm."""
+        metrics = self._metrics
+        return sum(weight * metrics[name].request_evidence for name, weight in self._weights.items())
+
+    @property
+    def gross_s(self) -> float:
+        """Seconds of unbroken gross failure."""
+        return self._gross.lasted_s
+
+    @property
+    def alarm_reasons(self) -> tuple[str, ...]:
+        """Why the alarm was last raised, most important first."""
+        return self._alarm_reasons
+
+    @property
+    def above_limit(self) -> tuple[str, ...]:
+        """Metrics that are above their hard limit now: they raise the alarm without evidence."""
+        return tuple(name for name, metric in self._metrics.items() if metric.withdraws)
+
+    @property
     def healthy(self) -> bool:
         """Whether every required metric is proven not worse, and nothing speaks against the canary."""
         needed = self._limits.proof_needed
@@ -310,8 +331,7 @@ class Judge:
 
     def _look_for_alarm(self, at_s: float) -> None:
         """After an alarm the evidence starts again at the next tick, so that a canary that recovers falls quiet."""
-        metrics = self._metrics
-        total = sum(weight * metrics[name].request_evidence for name, weight in self._weights.items())
+        metrics, total = self._metrics, self.request_evidence
         withdraws = any(metric.withdraws for metric in metrics.values())
         if total >= ALARM_EVIDENCE or withdraws:
             self._alarm_at_s = self._quiet_since_s = at_s
@@ -327,7 +347,8 @@ class Judge:
         return {name: weight * self._metrics[name].block_evidence for name, weight in self._weights.items()}
 
     def _evidence(self, parts: Mapping[str, float]) -> float:
-        return self._blocks_weight * sum(parts.values()) + (1.0 - self._blocks_weight) * self._rounds.evidence
+        blocks, share = sum(parts.values()), self._blocks_weight
+        return blocks if share == 1.0 else share * blocks + (1.0 - share) * self._rounds.evidence
 
     def _look_for_harm(self) -> None:
         """Once condemned, condemned: an e-process proves by having reached its threshold at any time (Ville)."""

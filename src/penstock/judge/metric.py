@@ -188,7 +188,8 @@ class ComparedMetric:
 
     def close_due(self, at_s: float) -> None:
         """Bet on what is complete. Nothing of a block is used for the limits and guesses that it is judged by."""
-        self.blocks.close_due(at_s, self.tolerance.for_blocks, self._known_share())
+        if not self.blocks.waits(at_s):
+            self.blocks.close_due(at_s, self.tolerance.for_blocks, self._known_share())
         for probes, block in tuple(self._open.items()):
             if self._is_over(at_s, block):
                 self._bet(at_s, block)
@@ -318,7 +319,7 @@ class ComparedMetric:
 
     def _is_over(self, at_s: float, block: OpenBlock) -> bool:
         n_canary, n_stable = block.canary.n, block.stable.n
-        if self.tolerance.for_requests.rho0 == 0.0:
+        if self.tolerance.alone:
             return n_canary > 0 or n_stable > 0
         if n_canary == 0 or n_stable == 0:
             return at_s - block.opened_at_s > MAX_ONE_ARMED_S

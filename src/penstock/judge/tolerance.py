@@ -58,6 +58,11 @@ class Tolerance:
         self._frozen_share = None
 
     @property
+    def alone(self) -> bool:
+        """Whether stable does not count: there is a limit of the canary's own, or stable's last share."""
+        return self._absolute is not None or self._frozen_share is not None
+
+    @property
     def for_requests(self) -> Null:
         """What single requests may show before the alarm."""
         if (limit := self._one_sided()) is not None:

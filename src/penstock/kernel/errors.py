@@ -7,6 +7,9 @@ PenstockError
 │   ├── InvalidUrl
 │   ├── InvalidAddress
 │   ├── InvalidPlan
+│   ├── InvalidLimits
+│   ├── InvalidRecord
+│   ├── UnreadableLines
 │   ├── DuplicateEndpoint
 │   └── StatePathTooLong
 ├── NotFoundError            it is meant, but it is not there
@@ -118,6 +121,33 @@ class InvalidPlan(UsageError):
     """
 
     code = "invalid-plan"
+
+
+class InvalidLimits(UsageError):
+    """The limits cannot be used: {why}.
+
+    Remedy: mend them; docs/howto/replay.md lists the fields of a limits file.
+    """
+
+    code = "invalid-limits"
+
+
+class InvalidRecord(UsageError):
+    """{file} cannot be judged: {why}.
+
+    Remedy: `penstock replay --schema` prints what a recording holds; metrics of your own are declared with --limits FILE.
+    """
+
+    code = "invalid-record"
+
+
+class UnreadableLines(UsageError):
+    """{file}: {n} of {total} lines cannot be used, so nothing was judged; {lines}.
+
+    Remedy: mend those lines; `penstock replay --schema` prints what a line may hold.
+    """
+
+    code = "unreadable-lines"
 
 
 class DuplicateEndpoint(UsageError):

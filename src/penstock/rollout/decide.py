@@ -12,7 +12,7 @@ from penstock.rollout.state import ServiceState
 
 #: Evidence against the canary above which it may not be given more traffic, though it is not condemned.
 #: Source: JUDGE section 10.6 (promote only while B < 20).
-_SUSPICIOUS = 20.0
+SUSPICIOUS = 20.0
 #: A canary that no gateway can reach for this long, seconds, is given up before its first user.
 _PREFLIGHT_S = 60.0
 #: First quiet time, and longest, before a withdrawn canary gets its traffic back, as multiples of the longest stall.
@@ -115,8 +115,13 @@ def stage_of(state: ServiceState) -> Phase:
 
 def quiet_needed_s(state: ServiceState) -> float:
     """Return how long a withdrawn canary must behave before it gets traffic again, seconds; doubles each time."""
-    stall_s = _plan(state).longest_stall_s
-    return min(stall_s * QUIET_FIRST * 2.0 ** (state.n_withdrawals - 1), stall_s * QUIET_LONGEST)
+    return quiet_after_s(_plan(state).longest_stall_s, state.n_withdrawals)
+
+
+def quiet_after_s(longest_stall_s: float, n_withdrawals: int) -> float:
+    """Return the same for a canary that was withdrawn `n_withdrawals` times, >= 1."""
+    doublings = min(n_withdrawals - 1, 10)  # by then the longest is reached, and no power overflows
+    return min(longest_stall_s * QUIET_FIRST * 2.0**doublings, longest_stall_s * QUIET_LONGEST)
 
 
 def _end(state: ServiceState, seen: Observed) -> Decision | None:
@@ -213,7 +218,7 @@ def _not_yet(state: ServiceState, seen: Observed) -> str | None:
         (verdict.word is Word.BLIND, f"blind: {_because(verdict)}"),
         (seen.in_phase_s < dwell_s, f"dwelling {seen.in_phase_s:.0f} of {dwell_s:.0f} s"),
         (seen.n_on_step < plan.min_requests, f"{seen.n_on_step} of {plan.min_requests} requests on this step"),
-        (verdict.evidence >= _SUSPICIOUS or verdict.gross_s > 0, f"suspicious: {_because(verdict)}"),
+        (verdict.evidence >= SUSPICIOUS or verdict.gross_s > 0, f"suspicious: {_because(verdict)}"),
         (bool(verdict.holds), f"on hold: {'; '.join(verdict.holds)}"),
     )
     return next((why for blocked, why in checks if blocked), None)
@@ -244,7 +249,7 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         return Decision(None, _because(seen.verdict))
     if seen.probed:
         needed_s, quiet_s = quiet_needed_s(state), min(seen.verdict.quiet_s, seen.in_phase_s)
-        suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= _SUSPICIOUS
+        suspicious = seen.verdict.gross_s > 0 or seen.verdict.evidence >= SUSPICIOUS
         if not seen.canary_healthy or suspicious or quiet_s < needed_s:
             return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
         return Decision(Kind.RESTORED, f"behaved for {quiet_s:.0f} s under replayed requests", facts)

@@ -1,0 +1,62 @@
+"""How long simulated answers take: lognormal, in the gateway's bins."""
+
+import math
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+from penstock.judge.edges import TwoDigits
+
+#: Spread of the logarithm. Source: JUDGE.md 6 (its latencies are lognormal; .5 puts the p95 at 2.3 x the median).
+SIGMA = 0.5
+
+#: An answer of a stalled pod takes about this long, milliseconds; it is slow by any limit.
+STALLED_MS = 9900
+
+#: Times below this share of stable's p95 are told apart by nobody: they are one bin. Source: no threshold is set below
+#: the p60 (.51 x the p95 at the spread above) before 20 answers are known, but once in 27,000 times (.6^20).
+_SHORT_RATIO = 0.5
+
+_N_QUANTILES = 4096
+_NORMAL = NormalDist()
+
+
+class Latencies:
+    """Draws latencies, milliseconds: lower edges of two significant digits.
+
+    Args:
+        p95_ms: of the version.
+        short_ms: what is faster is one bin.
+    """
+
+    def __init__(self, p95_ms: float, short_ms: float) -> None:
+        median_ms = p95_ms / math.exp(SIGMA * _NORMAL.inv_cdf(0.95))
+        edges = TwoDigits()
+        short = edges.at_most(short_ms)
+        #: Share that is faster than that, and the bin they are in.
+        self.short_ratio = _NORMAL.cdf(math.log(max(short, 1e-9) / median_ms) / SIGMA)
+        self.short_edge = int(edges.at_most(short / 2.0))
+        step = (1.0 - self.short_ratio) / _N_QUANTILES
+        shares = (self.short_ratio + (i + 0.5) * step for i in range(_N_QUANTILES))
+        self._edges = np.array([int(edges.at_most(median_ms * math.exp(SIGMA * _NORMAL.inv_cdf(s)))) for s in shares])
+
+    def draw(self, rng: np.random.Generator, n: int) -> dict[int, int]:
+        """Return lower edge -> answers of `n` answers."""
+        n_long = int(rng.binomial(n, 1.0 - self.short_ratio))
+        bins = {self.short_edge: n - n_long} if n > n_long else {}
+        for edge in self._edges[rng.integers(0, _N_QUANTILES, n_long)].tolist():
+            bins[edge] = bins.get(edge, 0) + 1
+        return bins
+
+
+@lru_cache(maxsize=64)
+def latencies(p95_ms: float, slowdown: float, limit_ms: float | None) -> Latencies:
+    """Return the latencies of a version `slowdown` times as slow as stable.
+
+    Args:
+        p95_ms: stable's.
+        slowdown: > 0.
+        limit_ms: an absolute limit that is to be judged exactly, or None.
+    """
+    return Latencies(p95_ms * slowdown, _SHORT_RATIO * min(p95_ms, limit_ms or p95_ms))

@@ -29,15 +29,16 @@ from penstock.simulation.traffic import Fault, Traffic
 #: A release that is not over after this many times the plan's own time (an hour at least) is not waited for any longer.
 _PATIENCE, _PATIENCE_S = 3.0, 3600.0
 
-#: A tick. Source: the control plane's.
+#: A tick while something has just changed. Source: the control plane's.
 FINE_S = 1.0
-
-#: A plan is at least this many ticks long, so that a day costs no more than some minutes do ...
+#: ... and for how long it stays so fine: after every decision, and after the fault began.
+_FRESH_S = 30.0
+#: A tick after that, at least. The gross rule looks back over 10 s, so a withdrawn canary is seen no more coarsely.
+_CALM_S = 5.0
+#: A plan is cut into so many ticks at least, so that a day costs no more than some minutes do ...
 _N_TICKS = 1800
-#: ... but a pod block, which is one longest stall, is never shorter than two.
+#: ... but a pod block, which is one longest stall, is never less than two ticks.
 _TICKS_PER_BLOCK = 2.0
-#: Ticks are fine again for this long after whatever may change what is seen.
-_FRESH_S = 120.0
 
 #: Nothing reads a clock here, and no entry is kept.
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -103,7 +104,7 @@ class Scenario:
     def tick_s(self) -> float:
         """How long a tick is while nothing happens, seconds; see `_tick_s`."""
         block_s = self.plan.longest_stall_s / _TICKS_PER_BLOCK
-        return max(FINE_S, min(self.planned_s / _N_TICKS, block_s))
+        return max(FINE_S, min(max(self.planned_s / _N_TICKS, _CALM_S), block_s))
 
     @cached_property
     def started(self) -> ServiceState:
@@ -172,15 +173,17 @@ class SimulatedRelease:
         )
 
     def _tick_s(self) -> float:
-        """Return how long the next tick is: fine where something has just changed, or the canary is being tested.
+        """Return how long the next tick is: fine where something has just changed.
 
         The evidence is valid at any length; a coarse tick only sees later what happened in it.
         """
         coarse_s = self._scenario.tick_s
         since_fault_s = self._at_s - self._scenario.begins_s
         fresh_s = min(self._at_s - self._entered_s, since_fault_s if since_fault_s >= 0.0 else math.inf)
-        if self._state.phase is Phase.WITHDRAWN or fresh_s < _FRESH_S:
+        if fresh_s < _FRESH_S:
             return FINE_S
+        if self._state.phase is Phase.WITHDRAWN:
+            return min(coarse_s, _CALM_S)
         return min(coarse_s, -since_fault_s) if since_fault_s < 0.0 else coarse_s
 
     def _tick(self, to_s: float) -> None:
@@ -204,7 +207,7 @@ class SimulatedRelease:
             verdict=verdict,
             in_phase_s=self._at_s - self._entered_s,
             n_on_step=self._n_on_step,
-            probed=self._arrivals.probed,
+            probed=self._arrivals.prober.has_gone_round,
         )
         decision = decide(state, seen)
         if decision.kind is not None:
@@ -223,7 +226,7 @@ class SimulatedRelease:
         else:
             self._judge.thaw_baseline()
         if kind is Kind.WITHDRAWN:
-            self._arrivals.withdraw(self._at_s)
+            self._arrivals.prober.begin(self._at_s)
         if kind in (Kind.WITHDRAWN, Kind.ROLLING_BACK, Kind.HELD) and self._withdrawn is None:
             self._withdrawn = self._at_s, self._n_canary
         if kind is Kind.ROLLING_BACK:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import orders, questions, releasing, running
+from penstock.cli import orders, questions, releasing, running, simulating
 from penstock.cli.exit_codes import ExitCode, code_of_error
 from penstock.cli.terminal import Format, Terminal, wants_json
 from penstock.kernel.errors import PenstockError, UsageError
@@ -39,6 +39,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "doctor": questions.doctor,
     "down": running.down,
     "demo": running.demo,
+    "simulate": simulating.simulate,
 }
 
 for _name, _command in _COMMANDS.items():

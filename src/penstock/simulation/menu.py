@@ -16,7 +16,7 @@ _WORTH = 2.0
 HEALTHY_TIMES = 4
 
 #: Releases that one process does in a row.
-_CHUNK = 5
+_CHUNK = 2
 
 
 def faults(traffic: Traffic) -> tuple[Fault, ...]:

@@ -52,6 +52,7 @@ class Told:
         outcome: `promoted`, `rolled_back`, `paused` (a person has to look), or `unfinished`.
         withdrawn_s: until traffic was first taken away, seconds; None where it never was.
         rolled_back_s: until it was rolled back, seconds; None where it was not.
+        full_s: from the start of the release until the canary first served everybody, seconds; None where it never did.
         promoted_s: from the start of the release until it was promoted, seconds; None where it was not.
         n_at_withdrawal: users' requests the canary had answered by `withdrawn_s`; None as there.
         n_canary: users' requests the canary answered.
@@ -63,6 +64,7 @@ class Told:
     outcome: str
     withdrawn_s: float | None
     rolled_back_s: float | None
+    full_s: float | None
     promoted_s: float | None
     n_at_withdrawal: int | None
     n_canary: int
@@ -149,6 +151,7 @@ class SimulatedRelease:
         self._withdrawn: tuple[float, int] | None = None
         self._over: Kind | None = None
         self._rolled_back_s: float | None = None
+        self._full_s: float | None = None
         self._decide(Verdict(Word.UNDECIDED))
 
     def run(self) -> Told:
@@ -164,6 +167,7 @@ class SimulatedRelease:
             outcome=_OUTCOMES.get(self._over, "unfinished"),
             withdrawn_s=self._withdrawn[0] - begins_s if self._withdrawn else None,
             rolled_back_s=self._rolled_back_s,
+            full_s=self._full_s,
             promoted_s=self._at_s if promoted else None,
             n_at_withdrawal=self._withdrawn[1] if self._withdrawn else None,
             n_canary=self._n_canary,
@@ -177,7 +181,7 @@ class SimulatedRelease:
 
         The evidence is valid at any length; a coarse tick only sees later what happened in it.
         """
-        coarse_s = self._scenario.tick_s
+        coarse_s = min(self._scenario.tick_s, self._scenario.fault.shows_s / 2.0)
         since_fault_s = self._at_s - self._scenario.begins_s
         fresh_s = min(self._at_s - self._entered_s, since_fault_s if since_fault_s >= 0.0 else math.inf)
         if fresh_s < _FRESH_S:
@@ -193,12 +197,12 @@ class SimulatedRelease:
         self._n_canary += moment.n_canary
         self._n_failed += moment.n_failed
         self._n_on_step += moment.n_canary
-        self._judge.count(moment.tick)
         if state.phase is Phase.WITHDRAWN:
             self._away_s += to_s - from_s
-            tick = self._arrivals.probes(from_s, to_s, state.step_weight_pct / 100.0)
-            if tick.canary:
-                self._judge.count(tick)
+            probes = self._arrivals.probes(from_s, to_s, state.step_weight_pct / 100.0)
+            if probes.canary:
+                self._judge.count(probes)
+        self._judge.count(moment.tick)
         self._decide(self._judge.verdict(details=False))
 
     def _decide(self, verdict: Verdict) -> None:
@@ -229,6 +233,8 @@ class SimulatedRelease:
             self._arrivals.prober.begin(self._at_s)
         if kind in (Kind.WITHDRAWN, Kind.ROLLING_BACK, Kind.HELD) and self._withdrawn is None:
             self._withdrawn = self._at_s, self._n_canary
+        if kind is Kind.BAKING and self._full_s is None:
+            self._full_s = self._at_s
         if kind is Kind.ROLLING_BACK:
             self._rolled_back_s = self._at_s - self._scenario.begins_s
         if kind in _OUTCOMES:

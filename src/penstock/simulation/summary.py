@@ -44,7 +44,7 @@ def upper_95(n_hits: int, n: int) -> float:
 def row(fault: Fault, told: Sequence[Told]) -> dict[str, Any]:
     """Return what these releases of one fault come to, as JSON values.
 
-    Shares are 0..1 with their 95 % intervals; times are seconds since the fault began, `promoted_s` since the release did;
+    Shares are 0..1 with their 95 % intervals; times are seconds since the fault began, `full_s` and `promoted_s` since the release did;
     a time or count that no release has is null. Raises ValueError for no release at all.
     """
     if not told:
@@ -66,6 +66,7 @@ def row(fault: Fault, told: Sequence[Told]) -> dict[str, Any]:
         "rolled_back_s": _spread(one.rolled_back_s for one in told),
         "promoted_ratio": outcomes["promoted"] / n,
         "promoted_95": list(wilson(outcomes["promoted"], n)),
+        "full_s": _spread(one.full_s for one in told),
         "promoted_s": _spread(one.promoted_s for one in told),
         "paused_ratio": outcomes["paused"] / n,
         "unfinished_ratio": outcomes["unfinished"] / n,

@@ -5,9 +5,10 @@ Source of stalls, cycles, bursts, warm-up and clustered users: JUDGE.md 10 (the 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -118,6 +119,10 @@ class Traffic:
     @property
     def stall(self) -> Stall | None:
         return STALLS[self.stalls]
+
+    def as_json(self) -> dict[str, Any]:
+        """The traffic as answers carry it."""
+        return asdict(self) | {"conditions": sorted(self.conditions)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _DOTS_PER_INCH = 150
 _TICKS_S = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 43_200, 86_400, 259_200)
 #: Curves of faults that behave alike lie on each other; each has a style of its own besides its colour.
 _STYLES = ("-", "--", "-.", ":")
-_HEALTHY_COLOUR = "#444444"
+_HEALTHY_COLOUR = "black"
 
 
 def draw(file: Path, headline: str, told: "_Told") -> None:
@@ -33,7 +33,7 @@ def draw(file: Path, headline: str, told: "_Told") -> None:
     figure = Figure(figsize=_SIZE_IN, dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"Simulated releases: {headline}", fontsize=11)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1.0))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1.0), squeeze=False)[:, 0]
     left, right = top.subplots(1, 2, sharey=True)
     _curves(left, told, "traffic taken away for the first time", lambda one: one.withdrawn_s)
     _curves(right, told, "rolled back", lambda one: one.rolled_back_s)
@@ -83,9 +83,15 @@ def _bars(axes: "Axes", told: "_Told", title: str, count: "Callable[[Told], int]
     axes.barh(names, means, color=colours, height=0.62)
     axes.plot(highest, names, "|", color="black", markersize=11, markeredgewidth=1.6, label="95th percentile")
     for name, mean, high in zip(names, means, highest, strict=True):
-        axes.annotate(f"{mean:.0f}", (max(mean, high), name), (7, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(
+            f"{mean:.0f}", (max(mean, high), name), (7, 0), textcoords="offset points", va="center", fontsize=9
+        )
     axes.set_xscale("symlog", linthresh=10.0, linscale=0.5)
-    axes.set_xlim(0.0, 4.0 * max(10.0, *highest))
+    end = 4.0 * max(10.0, *highest)
+    ticks = [0, *(10**power for power in range(1, 9) if 10**power < end)]
+    axes.set_xlim(0.0, end)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=9)
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("mean of a release (a bar marks the 95th percentile)")
     axes.set_title(title, fontsize=10)
     axes.tick_params(axis="y", labelsize=9)

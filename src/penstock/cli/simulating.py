@@ -47,6 +47,7 @@ Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes
 
 
 def simulate(
+    *,
     rate: Rate = 50.0,
     pods: Pods = "1+1",
     users: UsersOption = 5000,
@@ -97,7 +98,8 @@ def _told(
     """Return how the releases of each fault went, and whether all were simulated; Ctrl-C ends it early."""
     from penstock.cli.pool import Pool  # noqa: PLC0415 - `penstock --help` must not pay for it
     from penstock.rollout.plan import plan_from  # noqa: PLC0415 - as above
-    from penstock.simulation.menu import faults, jobs as work  # noqa: PLC0415 - as above
+    from penstock.simulation.menu import faults  # noqa: PLC0415 - as above
+    from penstock.simulation.menu import jobs as work  # noqa: PLC0415 - as above
 
     told: dict[Fault, list[Told]] = {fault: [] for fault in faults(traffic)}
     with Pool(list(work(traffic, plan_from(plan), n_releases=releases, seed=seed)), jobs, terminal) as pool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from penstock.judge.counts import PodCounts, Tick
-from penstock.simulation.latency import STALLED_MS, latencies
+from penstock.simulation.latency import latencies
 from penstock.simulation.probes import Arm, Chances, Prober
 from penstock.simulation.traffic import (
     BAD_USERS_ERRORS,
@@ -148,7 +148,7 @@ class Arrivals:
         hung, usual, at_fault, silent = fell
         bins = arm.times.draw(self._rng, n - hung)
         if hung:
-            bins[STALLED_MS] = bins.get(STALLED_MS, 0) + hung
+            bins[arm.times.stalled_ms] = bins.get(arm.times.stalled_ms, 0) + hung
         faults = {"silence": silent} if silent else {}
         counts = PodCounts(arm.number, pod, n, hung + usual + at_fault, faults=faults, latency_ms=bins)
         return counts, at_fault + silent

@@ -12,8 +12,9 @@ from penstock.judge.edges import TwoDigits
 #: Spread of the logarithm. Source: JUDGE.md 6 (its latencies are lognormal; .5 puts the p95 at 2.3 x the median).
 SIGMA = 0.5
 
-#: An answer of a stalled pod takes about this long, milliseconds; it is slow by any limit.
-STALLED_MS = 9900
+#: An answer of a stalled pod takes about this long, milliseconds, and longer where the p95 is not far below: it is slow
+#: by any comparison.
+_STALLED_MS, _STALLED_P95S = 9900.0, 4.0
 
 #: Times below this share of stable's p95 are told apart by nobody: they are one bin. Source: no threshold is set below
 #: the p60 (.5 x the p95 at the spread above) before 20 answers are known, but once in 27,000 times (.6^20).
@@ -37,6 +38,8 @@ class Latencies:
         short = edges.at_most(short_ms)
         self._short_ratio = _NORMAL.cdf(math.log(max(short, 1e-9) / median_ms) / SIGMA)
         self._short_edge = int(edges.at_most(short / 2.0))
+        #: How long an answer of a stalled pod takes, milliseconds.
+        self.stalled_ms = int(edges.at_most(max(_STALLED_MS, _STALLED_P95S * p95_ms)))
         self._long = _edges(median_ms, self._short_ratio)
         self._any = _edges(median_ms, 0.0)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from penstock.rollout.plan import Plan
 from penstock.simulation.release import Scenario, SimulatedRelease, Told
-from penstock.simulation.traffic import Fault, Traffic
+from penstock.simulation.traffic import HEALTHY, Fault, Traffic
 
 #: An error fault below this multiple of the usual share is no fault to look for.
 _WORTH = 2.0
@@ -26,7 +26,7 @@ def faults(traffic: Traffic) -> tuple[Fault, ...]:
     """
     slight = min(1.0, 5.0 * traffic.errors_ratio) if traffic.errors_ratio else 0.01
     menu = (
-        Fault(),
+        HEALTHY,
         Fault("errors-slight", f"errors {100 * slight:.3g} %", errors_ratio=slight),
         Fault("errors-7", "errors 7 %", errors_ratio=0.07),
         Fault("errors-50", "errors 50 %", errors_ratio=0.5),
@@ -59,7 +59,7 @@ class Job(NamedTuple):
 def jobs(traffic: Traffic, plan: Plan, *, n_releases: int, seed: int) -> Iterator[Job]:
     """Yield the work, a little of every fault first, so that a run that is cut short knows something of all."""
     menu = faults(traffic)
-    of_each = [n_releases if one == Fault() else max(1, n_releases // HEALTHY_TIMES) for one in menu]
+    of_each = [n_releases if one == HEALTHY else max(1, n_releases // HEALTHY_TIMES) for one in menu]
     scenarios = [Scenario(traffic, plan, one) for one in menu]
     for first in range(0, n_releases, _CHUNK):
         for place, (scenario, n) in enumerate(zip(scenarios, of_each, strict=True)):

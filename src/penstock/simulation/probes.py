@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from penstock.judge.counts import Measure, PodCounts, Tick
 from penstock.judge.edges import edge_at_least
-from penstock.simulation.latency import STALLED_MS, Latencies
+from penstock.simulation.latency import Latencies
 
-#: Pairs per second at most, and how many recorded requests there are. Source: control/probing.py, mirror/shelf.py.
-_MAX_HZ, _N_RECORDED = 10.0, 64
+#: Pairs per second at most, how many recorded requests there are, and the time after which a replay has failed.
+#: Source: control/probing.py, mirror/shelf.py.
+_MAX_HZ, _N_RECORDED, _PATIENCE_MS = 10.0, 64, 30_000
 
 
 class Chances(NamedTuple):
@@ -70,10 +71,11 @@ class Prober:
             return Tick(to_s, (), (), probes=True)
         n_most = int((to_s - self._free_s) * _MAX_HZ) + 2
         of_canary, of_stable = (self._replays(arm, n_most) for arm in (canary, stable))
-        took_s = np.maximum(np.maximum(of_canary[2], of_stable[2]) / 1000.0, 1.0 / _MAX_HZ)
+        took_s = np.clip(np.maximum(of_canary[2], of_stable[2]), 1000.0 / _MAX_HZ, _PATIENCE_MS) / 1000.0
         ends_s = self._free_s + np.cumsum(took_s)
         n = int(np.searchsorted(ends_s - took_s, to_s, side="left"))
-        slower = of_canary[2][:n] >= _slow_from(self._margin)[of_stable[2][:n]]
+        limits_ms = [slow_from(lower_ms, self._margin) for lower_ms in of_stable[2][:n].tolist()]
+        slower = of_canary[2][:n] >= np.array(limits_ms)
         turns = self._turn + np.arange(n)
         self._turn, self._free_s = self._turn + n, float(ends_s[n - 1])
         measures = []
@@ -81,20 +83,24 @@ class Prober:
             own = slower[turns % len(canary.pods) == index]
             if own.size:
                 measures.append(Measure("latency_pairs", True, pod, own.size, int(own.sum())))
-        counts = (_counts(arm, turns, drawn, n) for arm, drawn in ((canary, of_canary), (stable, of_stable)))
-        return Tick(to_s, *counts, probes=True, measures=tuple(measures))
+        return Tick(
+            to_s,
+            _counts(canary, turns, of_canary, n),
+            _counts(stable, turns, of_stable, n),
+            probes=True,
+            measures=tuple(measures),
+        )
 
-    def _replays(
-        self, arm: Arm, n: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    def _replays(self, arm: Arm, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
         """Return of `n` replays: whether each failed, whether it is silent, and its bin, milliseconds."""
         rng, chances = self._rng, arm.chances
         pods = (self._turn + np.arange(n)) % len(arm.pods)
         hung = rng.random(n) < np.array(arm.hung)[pods]
+        times_ms = np.where(hung, arm.times.stalled_ms, arm.times.draw_each(rng, n))
         fails = 1.0 - (1.0 - chances.usual) * (1.0 - chances.at_fault)
-        failed = hung | (rng.random(n) < fails)
+        failed = hung | (times_ms > _PATIENCE_MS) | (rng.random(n) < fails)
         silent = ~failed & (rng.random(n) < chances.silent)
-        return failed, silent, np.where(hung, STALLED_MS, arm.times.draw_each(rng, n))
+        return failed, silent, times_ms
 
 
 def _counts(
@@ -119,8 +125,7 @@ def _counts(
     return tuple(counted)
 
 
-@lru_cache(maxsize=8)
-def _slow_from(margin: float) -> NDArray[np.int64]:
-    """Return, for every bin of stable up to a stall's, where the canary begins to be slower; as judge/pairs.py has it."""
-    bins = range(STALLED_MS + 1)
-    return np.array([edge_at_least(edge_at_least(lower_ms + 1) * (1.0 + margin)) for lower_ms in bins], dtype=np.int64)
+@lru_cache(maxsize=10_000)
+def slow_from(lower_ms: int, margin: float) -> int:
+    """Return where the canary's bins begin to be slower than stable's bin, milliseconds; as judge/pairs.py has it."""
+    return edge_at_least(edge_at_least(lower_ms + 1) * (1.0 + margin))

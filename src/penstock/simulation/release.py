@@ -24,7 +24,7 @@ from penstock.rollout.plan import Plan
 from penstock.rollout.state import ServiceState, evolve
 from penstock.routing.bucket import TOTAL
 from penstock.simulation.arrivals import Arrivals
-from penstock.simulation.traffic import Fault, Traffic
+from penstock.simulation.traffic import HEALTHY, Fault, Traffic
 
 #: A release that is not over after this many times the plan's own time (an hour at least) is not waited for any longer.
 _PATIENCE, _PATIENCE_S = 3.0, 3600.0
@@ -85,7 +85,7 @@ class Scenario:
 
     traffic: Traffic
     plan: Plan
-    fault: Fault = Fault()
+    fault: Fault = HEALTHY
 
     @property
     def planned_s(self) -> float:
@@ -164,7 +164,7 @@ class SimulatedRelease:
                 self._forget()
         promoted = self._over is Kind.PROMOTED
         return Told(
-            outcome=_OUTCOMES.get(self._over, "unfinished"),
+            outcome=_OUTCOMES[self._over] if self._over else "unfinished",
             withdrawn_s=self._withdrawn[0] - begins_s if self._withdrawn else None,
             rolled_back_s=self._rolled_back_s,
             full_s=self._full_s,

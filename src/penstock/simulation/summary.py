@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from penstock.simulation.release import Told
-from penstock.simulation.traffic import Fault
+from penstock.simulation.traffic import HEALTHY, Fault
 
 #: Two-sided 95 %. Source: the normal distribution.
 _Z = 1.959964
@@ -52,7 +52,7 @@ def row(fault: Fault, told: Sequence[Told]) -> dict[str, Any]:
     n = len(told)
     noticed = [one for one in told if one.withdrawn_s is not None]
     outcomes = {word: sum(one.outcome == word for one in told) for word in _OUTCOMES}
-    healthy = fault == Fault()
+    healthy = fault == HEALTHY
     return {
         "fault": fault.name,
         "words": fault.words,

@@ -154,6 +154,10 @@ class Fault:
         return since_s >= 0.0 and (not self.every_s or since_s % self.every_s < self.shows_s)
 
 
+#: Nothing is wrong with it.
+HEALTHY = Fault()
+
+
 def _within(what: str, value: float, low: float, high: float, example: str) -> None:
     """NaN fails every comparison, so it is refused like any other number out of range."""
     if not low <= value <= high:

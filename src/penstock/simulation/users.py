@@ -11,8 +11,8 @@ from penstock.simulation.traffic import BAD_USERS_RATIO, ZIPF, Condition, Traffi
 @lru_cache(maxsize=4)
 def _activity(n_users: int) -> NDArray[np.float64]:
     """Return the users' shares of all requests, most active first, shape (n_users,); they sum to 1."""
-    shares: NDArray[np.float64] = np.arange(1, n_users + 1) ** -ZIPF
-    return shares / shares.sum()
+    shares = np.power(np.arange(1.0, n_users + 1.0), -ZIPF)
+    return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
 class Users:

@@ -14,6 +14,7 @@ import pytest
 from penstock.cli import pool
 from penstock.cli.forecast import false_words, time_words
 from tests.cli.conftest import Command
+from tests.docs.reading import ROOT, rows, section
 
 QUICK = ("simulate", "--releases", "4", "--dwell", "6s", "--longest-stall", "4s", "--rate", "30", "--jobs", "1")
 
@@ -160,3 +161,9 @@ def test_times_are_short(seconds: float, words: str) -> None:
 
 def test_none_of_many_is_an_upper_bound() -> None:
     assert false_words({"n": 0, "of": 400, "upper_95": 0.00746}) == "<= 0.75 % (0 of 400)"
+
+
+def test_every_field_of_the_answer_is_documented(answer: dict[str, Any]) -> None:
+    page = ROOT / "docs" / "reference" / "simulation.md"
+    for heading, documented in (("Answer", answer), ("Traffic", answer["traffic"]), ("Fault", answer["faults"][0])):
+        assert list(rows(section(page, heading))) == list(documented)

@@ -31,7 +31,8 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from columns([_HEAD, *(_row(row) for row in answer["faults"])])
     yield ""
-    yield "Times and requests to the first withdrawal: median (p95). Failed requests and users who met the canary: mean (p95)."
+    yield "Times, and requests until the first withdrawal: median (p95); time to 100 %: median."
+    yield "Failed requests, and users who met the canary: mean (p95) of a release."
     fine_s, calm_s = answer["tick_s"]
     yield (
         f"{answer['releases']} releases of a healthy version, a quarter as many of each fault; seed {answer['seed']}; "
@@ -94,7 +95,7 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         _counts(row["n_canary"]),
         _percent(row["rolled_back_ratio"]),
         _times(row["rolled_back_s"]),
-        _times(row["full_s"]),
+        "-" if (full_s := row["full_s"]["median"]) is None else time_words(full_s),
         _percent(row["promoted_ratio"]),
         _times(row["promoted_s"]),
         _means(row["failed_requests"]),
@@ -107,8 +108,12 @@ def _percent(ratio: float) -> str:
 
 
 def _times(spread: Mapping[str, float | None]) -> str:
+    """Return `2 (3) min`, or with both units where they differ."""
     median, p95 = spread["median"], spread["p95"]
-    return "-" if median is None or p95 is None else f"{time_words(median)} ({time_words(p95)})"
+    if median is None or p95 is None:
+        return "-"
+    (value, _, unit), (high, _, high_unit) = (time_words(one).partition(" ") for one in (median, p95))
+    return f"{value} ({high}) {unit}" if unit == high_unit else f"{value} {unit} ({high} {high_unit})"
 
 
 def _counts(spread: Mapping[str, float | None]) -> str:

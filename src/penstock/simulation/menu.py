@@ -35,7 +35,7 @@ def faults(traffic: Traffic) -> tuple[Fault, ...]:
         Fault("p95-1.3", "p95 x1.3", slowdown=1.3),
         Fault("p95-2", "p95 x2", slowdown=2.0),
         Fault("late-7", "errors 7 %, late", errors_ratio=0.07, from_ratio=0.5),
-        Fault("intermittent-50", "errors 50 %, now and then", errors_ratio=0.5, shows_s=10.0, every_s=60.0),
+        Fault("intermittent-50", "errors 50 %, at times", errors_ratio=0.5, shows_s=10.0, every_s=60.0),
     )
     return tuple(one for one in menu if one.errors_ratio is None or one.errors_ratio >= _WORTH * traffic.errors_ratio)
 

@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("verb", ["up", "down", "release", "status", "list", "get", "history", "explain", "rollback", "pause",
-                                  "resume", "promote", "abort", "quarantine", "unquarantine", "doctor", "demo", "replay"])  # fmt: skip
+                                  "resume", "promote", "abort", "quarantine", "unquarantine", "doctor", "demo", "replay", "simulate"])  # fmt: skip
 def test_every_command_explains_itself_and_speaks_json(penstock: Command, verb: str) -> None:
     done = penstock(verb, "--help")
     assert done.code == 0

@@ -334,7 +334,7 @@ def _proof_rows(n: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
 
 
 def _measure(*, quick: bool) -> list[Row]:
-    n_null, n_fault, n_long = (40, 20, 4) if quick else (2000, 500, 300)
+    n_null, n_fault, n_long = (40, 20, 4) if quick else (2000, 500, 100)
     rows = [*_costs(20_000), *_bound_rows(n_fault)]
     with ProcessPoolExecutor(max_workers=2) as pool:
         rows += _proof_rows(n_null if quick else 1000, pool)

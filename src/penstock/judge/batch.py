@@ -22,6 +22,8 @@ class BettingBatch:
         prior: what is believed of stable before it answered, the same for all streams.
         n_streams: how many.
         n_starts: as in BettingProcess.
+        renewed: as in BettingProcess.
+        start_every_s: as in BettingProcess.
         harm: as in BettingProcess.
         most_nats: as in BettingProcess.
 
@@ -29,10 +31,20 @@ class BettingBatch:
     """
 
     def __init__(
-        self, prior: Prior, n_streams: int, *, n_starts: int | None, harm: bool = True, most_nats: float = np.inf
+        self,
+        prior: Prior,
+        n_streams: int,
+        *,
+        n_starts: int | None,
+        renewed: bool = False,
+        start_every_s: float = START_EVERY_S,
+        harm: bool = True,
+        most_nats: float = np.inf,
     ) -> None:
         self._prior = prior
         self._n_starts = n_starts
+        self._renewed = renewed
+        self._start_every_s = start_every_s
         self._sign = 1.0 if harm else -1.0
         self._most_nats = most_nats
         self._bad = np.zeros(n_streams)
@@ -50,7 +62,7 @@ class BettingBatch:
     @property
     def evidence(self) -> Floats:
         """The e-values, shape (n_streams,)."""
-        waiting = 1.0 - self._shares(self._n_started)
+        waiting = np.maximum(0.0, 1.0 - self._shares(self._n_started))
         read_out: Floats = np.exp(np.minimum(self._log_wealth, _READ_OUT_NATS)).mean(axis=1)
         return read_out + waiting
 
@@ -144,7 +156,7 @@ class BettingBatch:
     def _admit_starts(self, at_s: float, rows: NDArray[np.int64]) -> None:
         first = self._first_at_s[rows]
         self._first_at_s[rows] = np.where(np.isnan(first), at_s, first)
-        due = 1 + ((at_s - self._first_at_s[rows]) // START_EVERY_S).astype(np.int64)
+        due = 1 + ((at_s - self._first_at_s[rows]) // self._start_every_s).astype(np.int64)
         late = rows[due > self._n_started[rows]]
         if late.size:
             due = due[due > self._n_started[rows]]
@@ -154,4 +166,4 @@ class BettingBatch:
 
     def _shares(self, n_points: NDArray[np.int64]) -> Floats:
         values, where = np.unique(n_points, return_inverse=True)
-        return np.array([share_started(int(value), self._n_starts) for value in values])[where]
+        return np.array([share_started(int(value), self._n_starts, renewed=self._renewed) for value in values])[where]

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior
+from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior, planned_starts
 from penstock.judge.blocks import BlockEvidence
 from penstock.judge.counts import Measure
 from penstock.judge.interval import GapInterval
@@ -30,6 +30,9 @@ _DECAY = 0.999
 #: The stored wealth of a proof that the canary is not worse: it ends seconds after the canary broke. Source: JUDGE.md
 #: 10.1.5 (10^3 per bet).
 _MOST_PROOF_NATS = math.log(1000.0)
+
+#: The alarm's start points are planned for an hour, over and over: a false alarm costs seconds, a late one users.
+ALARM_STARTS = planned_starts(3600.0)
 
 #: Minutes that reasons look back over, one mark each.
 _MINUTES_SHOWN = 10
@@ -123,7 +126,7 @@ class ComparedMetric:
         self._timing = timing
         score = limit.kind is MetricKind.SCORE
         prior = Prior(self.tolerance.prior_ratio, _PSEUDO_SCORES if score else _PSEUDO_ANSWERS, _DECAY)
-        self._harm = BettingProcess(prior, n_starts=n_starts)
+        self._harm = BettingProcess(prior, n_starts=ALARM_STARTS, renewed=True)
         self._proof = BettingProcess(prior, n_starts=n_starts, harm=False, most_nats=_MOST_PROOF_NATS)
         self._interval = GapInterval(self.tolerance.prior_ratio)
         self.blocks = BlockEvidence(

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from penstock.judge.batch import BettingBatch, Floats
 from penstock.judge.betting import Prior, planned_starts
+from penstock.judge.blocks import BLOCKS_PER_START
 from penstock.judge.gross import CANARY_RATIO, MIN_ANSWERS, MIN_POD_ANSWERS, STABLE_RATIO, WINDOW_S, patience_s
 from penstock.judge.judge import ALARM_EVIDENCE, SUSPICIOUS_EVIDENCE
 from penstock.judge.limits import BLOCKS_SHARE, ROUNDS_SHARE
-from penstock.judge.metric import MAX_ONE_ARMED_S, MIN_BOTH, MIN_STABLE
+from penstock.judge.metric import ALARM_STARTS, MAX_ONE_ARMED_S, MIN_BOTH, MIN_STABLE
 from penstock.judge.tolerance import MIN_ANSWERS_FOR_GAP
 from penstock.rollout.decide import QUIET_FIRST, QUIET_LONGEST
 from penstock.simulation.rarefying import capped_binomials, rarefied
@@ -108,7 +109,7 @@ class _Requests:
         starts = planned_starts(plan.max_duration_s)
         self._metric = metric
         self._stall_s = plan.longest_stall_s
-        self.harm = BettingBatch(prior, n, n_starts=starts)
+        self.harm = BettingBatch(prior, n, n_starts=ALARM_STARTS, renewed=True)
         self.proof = BettingBatch(prior, n, n_starts=starts, harm=False, most_nats=math.log(1000.0))
         self._proves = plan.proves
         self.delta = np.full(n, metric.floor)
@@ -172,8 +173,12 @@ class _Blocks:
         self._metric = metric
         self._length_s = max(1.0, plan.longest_stall_s)
         self._n_canary_pods = plan.n_canary_pods
+        every_s = BLOCKS_PER_START * self._length_s
         self.process = BettingBatch(
-            Prior(metric.prior_block, 5.0, 0.99), n, n_starts=planned_starts(plan.max_duration_s)
+            Prior(metric.prior_block, 5.0, 0.99),
+            n,
+            n_starts=planned_starts(plan.max_duration_s, every_s),
+            start_every_s=every_s,
         )
         shapes = (n, plan.n_canary_pods, 2), (n, plan.n_stable_pods, 2)
         self._pods = {probes: tuple(np.zeros(shape) for shape in shapes) for probes in (False, True)}

@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jsonschema_rs
 import pytest
@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_is_said(penstock: Command, good: str, monkeypa
     class Killed:
         def __init__(self, *args: object, **others: object) -> None: ...
 
-        def __enter__(self) -> "Killed":
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *args: object) -> None: ...

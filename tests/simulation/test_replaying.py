@@ -56,7 +56,7 @@ def test_a_worse_canary_is_rolled_back_on_evidence() -> None:
 
 
 def test_a_stall_withdraws_and_the_traffic_comes_back_when_it_was_quiet_for_long_enough() -> None:
-    replay = replayed(shares(600, lambda t: 1.0 if 100 <= t < 110 else 0.002))
+    replay = replayed(shares(300, lambda t: 1.0 if 100 <= t < 110 else 0.002))
     assert [action.act for action in replay.actions] == [Act.WITHDRAW, Act.RESUME]
     withdraw, resume = replay.actions
     assert withdraw.at_s == 100.0
@@ -84,9 +84,6 @@ def test_a_record_that_ends_withdrawn_says_so() -> None:
 
 
 def test_a_canary_without_stable_is_not_resumed_blindly() -> None:
-    lines = [
-        one for one in shares(400, lambda t: 1.0 if t == 20 else 0.0) if b"stable" not in one or b'"t": 1.0' in one
-    ]
     lines = shares(25, lambda t: 1.0 if t >= 20 else 0.0) + [
         line(float(t), "canary", n=10, bad=0) for t in range(25, 400)
     ]

@@ -155,3 +155,11 @@ def test_decisions_are_the_same_after_any_restart(batch: int) -> None:
         restarted.observe(tick)
     assert restarted.actions == straight.actions != []
     assert restarted.judge.verdict() == straight.judge.verdict()
+
+
+def test_suspicion_keeps_a_quiet_canary_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    record, replay = begun(shares(200, lambda t: 1.0 if 100 <= t < 104 else 0.002))
+    monkeypatch.setattr(type(replay.judge), "evidence", 20.0)
+    for tick in record.ticks:
+        replay.observe(tick)
+    assert [action.act for action in replay.actions] == [Act.WITHDRAW]

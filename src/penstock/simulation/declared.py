@@ -231,7 +231,9 @@ def _kind(name: str, asked: object, base: MetricLimit | None, shape: Shape | Non
             return base.kind
         return None if shape is None else _KINDS[shape][0]
     if asked not in [kind.value for kind in MetricKind]:
-        raise InvalidLimits(why=f"metrics: {name}: there is no kind {asked!r}{_nearest(str(asked), [kind.value for kind in MetricKind])}")
+        raise InvalidLimits(
+            why=f"metrics: {name}: there is no kind {asked!r}{_nearest(str(asked), [kind.value for kind in MetricKind])}"
+        )
     return MetricKind(asked)
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "rollback", "gateways", "operations", "crashes")
+NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes")
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.kernel.errors import AlreadyRunning, UsageError
 from penstock.mirror.http import HttpMirror
 from penstock.routing.table import Identity
+from penstock.stores.memory import FileMemory
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
@@ -92,7 +93,7 @@ async def _driven(options: UpOptions, journal: SqlJournal, clock: SystemClock) -
     telemetry = EnvoyTelemetry(gateway.admin_socket, pods_of=pods_of)
     try:
         await mirror.start()
-        ports = Ports(journal, gateway, mirror, clock, np.random.default_rng())
+        ports = Ports(journal, gateway, mirror, clock, FileMemory(options.state_dir), np.random.default_rng())
         loop = ControlLoop(ports, telemetry, lease_s=options.lease_s)
         plane = ControlPlane(loop)
         yield Composition(loop, plane, gateway)

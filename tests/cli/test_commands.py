@@ -33,7 +33,7 @@ def test_status_has_the_fields_that_scripts_rely_on(stepping: Served, penstock: 
 
 def test_what_people_read(stepping: Served, penstock: Command) -> None:
     shown = penstock("status", "tts").out
-    for word in ("stepping", "2.0.1", "[10] 50 100 %", "dwelling"):
+    for word in ("stepping", "2.0.1", "[10] 50 100 %", "dwelling", "no digest known"):
         assert word in shown
     assert "tts" in penstock("list").out
     assert "no digest known" in penstock("get", "tts").out

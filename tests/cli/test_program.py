@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("verb", ["up", "down", "release", "status", "list", "get", "history", "explain", "rollback", "pause",
-                                  "resume", "promote", "abort", "quarantine", "unquarantine", "doctor", "demo", "replay"])  # fmt: skip
+                                  "resume", "promote", "abort", "quarantine", "unquarantine", "doctor", "demo", "replay", "simulate"])  # fmt: skip
 def test_every_command_explains_itself_and_speaks_json(penstock: Command, verb: str) -> None:
     done = penstock(verb, "--help")
     assert done.code == 0
@@ -243,6 +243,10 @@ def test_up_and_down_speak_json_and_find_the_users_own_folder(
         (("tts=http://127.0.0.1:1,http://127.0.0.1:1",), "already used by tts"),
         (("tts=ftp://h",), "scheme 'ftp'"),
         (("tts=http://127.0.0.1:1", "--lease", "0s"), "--lease '0s' is not a time above zero"),
+        (("tts=http://127.0.0.1:1", "--user-header", "x user"), "--user-header 'x user' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-header", ""), "--user-header '' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-header", ":path"), "--user-header ':path' cannot name a header"),
+        (("tts=http://127.0.0.1:1", "--user-cookie", "uid=x;"), "--user-cookie 'uid=x;' cannot name a header"),
     ],
 )
 def test_up_refuses_what_cannot_be_meant(

@@ -14,7 +14,7 @@ from penstock.ports.mirror import Outcome
 from penstock.ports.telemetry import Reading, ServiceReading
 from penstock.rollout.plan import Plan, plan_from
 from penstock.routing.table import Identity
-from penstock.testing.fakes import Book, FakeGateway, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
+from penstock.testing.fakes import Book, FakeGateway, FakeMemory, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
 
 STABLE, CANARY = "127.0.0.1:6006", "127.0.0.1:6007"
 PLAN = {"steps": "10,50,100", "dwell": "5s", "longest_stall": "5s"}
@@ -35,11 +35,12 @@ class World:
         self.version = {STABLE: "1.5.0", CANARY: "2.0.1"}
         self.mirror = FakeMirror(self._answer, page=self._page)
         self.telemetry = FakeTelemetry()
+        self.memory = FakeMemory()
         self.begin()
 
     def begin(self) -> None:
         self.journal = MemoryJournal(self.clock, self.book)
-        ports = Ports(self.journal, self.gateway, self.mirror, self.clock, np.random.default_rng(1))
+        ports = Ports(self.journal, self.gateway, self.mirror, self.clock, self.memory, np.random.default_rng(1))
         self.loop = ControlLoop(ports, self.telemetry)
         self.plane = ControlPlane(self.loop)
 

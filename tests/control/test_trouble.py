@@ -385,7 +385,7 @@ async def test_a_listener_that_cannot_be_had_is_not_journalled(world: World) -> 
     apply = world.gateway.apply
 
     async def taken(_: object) -> None:
-        raise errors.PortTaken(address="127.0.0.1:80", option="--listen")
+        raise errors.PortTaken(address="127.0.0.1:80", remedy="choose another one with --listen")
 
     world.gateway.apply = taken  # type: ignore[method-assign,assignment]
     identity = world.loop.services["tts"].state.identity

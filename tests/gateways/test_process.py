@@ -129,6 +129,19 @@ async def test_a_port_of_another_program_is_refused(lab: Lab, options: tuple[int
     assert (await lab.ask()).status == 200
 
 
+async def test_a_program_on_the_port_of_a_known_service_must_be_stopped(lab: Lab) -> None:
+    """Whatever `--listen` says, and while a rollout is under way too: clients know that port."""
+    table = lab.table()
+    await lab.gateway.stop_envoy()
+    await lab.gateway.close()
+    host, _, port = table.listen.rpartition(":")
+    with socket.create_server((host, int(port))), pytest.raises(PortTaken, match=table.listen) as refused:
+        await lab.open_gateway().start((table,))
+    assert "stop that program" in str(refused.value.remedy)
+    await lab.gateway.start((table,))
+    await until(lambda: _is_split_as(lab, table))
+
+
 async def test_services_have_listeners_of_their_own_and_may_move(lab: Lab) -> None:
     first = await lab.apply(lab.table())
     (pod,) = await lab.start_pods(7, name="asr")

@@ -24,7 +24,7 @@ def test_one_block_by_hand() -> None:
     a, r, h = 0.011, 5 / 45, 0.01
     bets = [min(bet, 0.95 / (r * (1 - h))) for bet in BETS]
     wealth = [(1 + bet * (1 - a)) ** 5 * (1 + bet * r * h) ** 45 for bet in bets]
-    assert one_block(5, 5, 45, 0, Null(1.0, 0.001)) == pytest.approx(0.5 * np.mean(wealth) + 0.5, rel=1e-12)
+    assert one_block(5, 5, 45, 0, Null(1.0, 0.001)) == pytest.approx(0.6 * np.mean(wealth) + 0.4, rel=1e-12)
 
 
 def test_scores_between_0_and_1_by_hand() -> None:
@@ -33,7 +33,7 @@ def test_scores_between_0_and_1_by_hand() -> None:
     a, tilt = 1.25 * 0.3, 1.25 * 2
     bets = [min(bet, 0.95 / (tilt * 0.7)) for bet in BETS]
     wealth = [(1 + bet * (0.5 - a)) * (1 + bet * (1 - a)) * (1 + bet * tilt * (0.3 - 0.25)) for bet in bets]
-    assert process.evidence == pytest.approx(0.5 * np.mean(wealth) + 0.5, rel=1e-12)
+    assert process.evidence == pytest.approx(0.6 * np.mean(wealth) + 0.4, rel=1e-12)
 
 
 @pytest.mark.parametrize("p_stable", [0.001, 0.05, 0.4])
@@ -182,3 +182,18 @@ def test_a_cut_proof_ends_soon_after_the_canary_broke() -> None:
         for second in range(3600, 3630):
             process.observe_counts(float(second), (25, second % 2 * 4), (25, 0), Null(1.0, 0.01))
     assert cut.evidence < 20.0 < endless.evidence
+
+
+def test_a_renewed_plan_finds_a_fault_after_a_day_like_one_after_an_hour() -> None:
+    def n_blocks(healthy: int, *, renewed: bool) -> int:
+        process = BettingProcess(PRIOR, n_starts=60 if renewed else 1440, renewed=renewed)
+        for second in range(0, healthy, 10):
+            process.observe_counts(float(second), (50, 0), (450, 0), Null(1.0, 0.001))
+        for block in range(1000):
+            process.observe_counts(float(healthy + block), (5, int(block % 5 == 0)), (45, 0), Null(1.0, 0.001))
+            if process.evidence >= 20:
+                return block + 1
+        return 1000
+
+    hour, day = n_blocks(3600, renewed=True), n_blocks(86_400, renewed=True)
+    assert day == hour <= n_blocks(86_400, renewed=False)

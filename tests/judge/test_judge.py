@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -344,3 +345,22 @@ def test_empty_ticks_never_raise_evidence(ticks: list[Tick], n_empty: int) -> No
         assert verdict.evidence <= settled.evidence
         assert not verdict.alarm or settled.alarm
     assert verdict.gross_s <= settled.gross_s
+
+
+def test_a_verdict_without_details_leads_to_the_same_decisions() -> None:
+    judged = judge(limits_for(longest_stall_s=2.0))
+    for second in range(60):
+        verdict = judged.observe(tick(float(second), canary=arm(2, 5, bad=2 * (second > 30))))
+        brief = judged.verdict(details=False)
+        assert brief == replace(verdict, reasons=(), holds=(), metrics={})
+    assert verdict.word is Word.HARMFUL
+
+
+def test_the_gap_is_the_same_however_often_somebody_asks() -> None:
+    asked, rarely = judge(), judge()
+    for second in range(300):
+        counted = tick(float(second), canary=arm(2, 5, bad=second % 2), n_stable=45)
+        often = asked.observe(counted)
+        rarely.count(counted)
+    assert often.metrics["errors"].gap_interval is not None
+    assert rarely.verdict() == often

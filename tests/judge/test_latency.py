@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 
 from penstock.judge.edges import ForeignEdges, LogSpaced, TwoDigits, edge_at_least, log_binned
 from penstock.judge.latency import LatencyHistogram, LatencyScale, Stretch, Thresholds, n_slower
-from tests.judge.world import binned
 
 P95 = Stretch(0.95, 0.10)
 DIGITS = TwoDigits()
+
+
+def binned(latency_ms: np.ndarray) -> np.ndarray:
+    """Lower edges of two significant digits."""
+    whole = np.floor(latency_ms).astype(int)
+    step = 10 ** np.maximum(0, np.floor(np.log10(np.maximum(whole, 1))).astype(int) - 1)
+    return whole // step * step
 
 
 @pytest.mark.parametrize(

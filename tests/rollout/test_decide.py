@@ -49,6 +49,7 @@ def test_a_canary_that_never_answers_is_given_up_without_quarantine(story: Story
         ({"verdict": verdict(Word.BLIND)}, "blind"),
         ({"verdict": verdict(evidence=20.0)}, "suspicious"),
         ({"verdict": verdict(gross_s=1.0)}, "suspicious"),
+        ({"verdict": verdict(holds=("labels: 'cat' 75 % against 50 %",))}, "on hold: labels"),
     ],
 )
 def test_a_step_is_not_left_before_everything_holds(stepping: Story, seen: dict[str, object], why: str) -> None:
@@ -177,3 +178,36 @@ def test_a_version_without_digest_is_quarantined_by_name_and_one_with_by_digest(
     other = Story()
     other.start(digest="sha256:abc")
     assert set(other.take(rolling_back(other.state, None, "bad")).quarantine) == {"sha256:abc"}
+
+
+def baking(story: Story, **plan: object) -> Story:
+    story.start(plan=Plan.ramp((50, 100), 30.0, **plan))
+    story.take(next_step(story.state, "answers"))
+    return story
+
+
+@pytest.mark.parametrize(("bound", "steps"), [(1.0, False), (0.02, False), (0.01, True)])
+def test_a_step_waits_until_it_cannot_cost_more_than_the_budget(story: Story, bound: float, *, steps: bool) -> None:
+    baking(story, budget_ratio=0.01)
+    decision = decide(story.state, calm(verdict=verdict(failure_bound_ratio=bound)))
+    assert (decision.kind is Kind.BAKING) is steps
+    if not steps:
+        assert f"may still fail {100 * bound:g} % of its requests" in decision.reason
+        assert "(budget 1 %)" in decision.reason
+
+
+def test_without_a_budget_the_bound_is_no_rule(story: Story) -> None:
+    baking(story)
+    assert decide(story.state, calm(verdict=verdict(failure_bound_ratio=1.0))).kind is Kind.BAKING
+
+
+def test_a_plan_that_requires_proof_bakes_until_it_comes(story: Story) -> None:
+    baking(story, require_proof=True, prove_within_s=600.0)
+    story.take(next_step(story.state, "behaves"))
+    waiting = decide(story.state, calm())
+    assert waiting.kind is None
+    assert "waiting for proof" in waiting.reason
+    assert decide(story.state, calm(verdict=verdict(Word.HEALTHY))).kind is Kind.PROMOTED
+    late = decide(story.state, calm(in_phase_s=601.0))
+    assert (late.kind, late.facts["paused"], late.facts["weight_pct"]) == (Kind.HELD, True, 100.0)
+    assert "inconclusive" in late.reason

@@ -38,7 +38,7 @@ def test_every_phase_of_a_rollout_can_be_rolled_back_at_once() -> None:
 
 
 def test_what_changes_routing_is_a_generation() -> None:
-    assert {Kind.APPLIED, Kind.QUARANTINED, Kind.UNQUARANTINED} == set(Kind) - ROUTING_KINDS
+    assert {Kind.APPLIED, Kind.LENGTHENED, Kind.QUARANTINED, Kind.UNQUARANTINED} == set(Kind) - ROUTING_KINDS
 
 
 def test_the_documented_diagram_is_drawn_from_the_table() -> None:

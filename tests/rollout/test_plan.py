@@ -60,3 +60,43 @@ def test_a_wrong_plan_is_one_sentence(written: dict[str, object], sentence: str)
 @pytest.mark.parametrize(("written", "seconds"), [("250ms", 0.25), ("30s", 30), ("10m", 600), ("2 h", 7200), (4, 4)])
 def test_times(written: object, seconds: float) -> None:
     assert seconds_of(written, "dwell") == seconds
+
+
+@pytest.mark.parametrize(
+    ("steps", "steep"),
+    [
+        ("5,10,20,40,75,100", None),
+        ("auto", None),
+        ("10,20,30,40,50,60,70,80,90,100", None),
+        ("50,100", "it starts at 50 %, above 10 %"),
+        ("10,50,100", "it goes from 10 to 50 %, more than double"),
+        ("100", "it starts at 100 %, above 10 %"),
+    ],
+)
+def test_a_bold_plan_says_so(steps: str, steep: str | None) -> None:
+    assert plan_from({"steps": steps}).steep == steep
+
+
+def test_steps_by_evidence_double_within_a_budget() -> None:
+    plan = plan_from({"steps": "auto"})
+    assert [step.weight_pct for step in plan.steps] == [1, 2, 4, 8, 16, 32, 64, 100]
+    assert plan.budget_ratio == 0.01
+    assert plan_from({"steps": "auto", "budget_pct": 0.2}).budget_ratio == pytest.approx(0.002)
+    assert plan_from({}).budget_ratio is None
+    assert plan_from(plan.as_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ({"budget_pct": 0}, "budget_pct must be above 0"),
+        ({"budget_pct": "lots"}, "budget_pct 'lots' is not a number"),
+        ({"require_proof": "maybe"}, "require_proof is true or false, not 'maybe'"),
+        ({"prove_within": "soon"}, "prove_within 'soon' is not a time"),
+        ({"false_promotion_pct": 100}, "beta is 1.0"),
+    ],
+)
+def test_wrong_evidence_is_one_sentence(written: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        plan_from(written)
+    assert sentence in caught.value.message

@@ -56,13 +56,13 @@ def test_a_worse_canary_is_rolled_back_on_evidence() -> None:
 
 
 def test_a_stall_withdraws_and_the_traffic_comes_back_when_it_was_quiet_for_long_enough() -> None:
-    replay = replayed(shares(300, lambda t: 1.0 if 100 <= t < 110 else 0.002))
-    assert [action.act for action in replay.actions] == [Act.WITHDRAW, Act.RESUME]
-    withdraw, resume = replay.actions
+    replay = replayed(shares(600, lambda t: 1.0 if 100 <= t < 110 else 0.002))
+    assert [action.act for action in replay.actions] == [Act.WITHDRAW, Act.RESUME, Act.PROMOTE]
+    withdraw, resume, _ = replay.actions
     assert withdraw.at_s == 100.0
     assert resume.at_s - withdraw.at_s >= quiet_after_s(60.0, 1) == 30.0
     assert resume.reason.startswith("behaved for 3")
-    assert replay.outcome is Outcome.UNDECIDED
+    assert replay.outcome is Outcome.PROMOTE
 
 
 def test_quiet_doubles_with_every_withdrawal_up_to_five_stalls() -> None:

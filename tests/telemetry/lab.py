@@ -1,6 +1,6 @@
 """A real Envoy with a small configuration of its own, and pods that misbehave on request.
 
-The listener counts as the gateway's does; paths choose arm and route: `/A/ROUTE/MODE` goes to arm `tts/A` by a route
+The listener counts with the gateway's own loggers; paths choose arm and route: `/A/ROUTE/MODE` goes to arm `tts/A` by a route
 called ROUTE, and the pod answers as MODE says. Routes whose name ends in `-retried` retry, and fail over.
 """
 
@@ -17,16 +17,9 @@ from typing import Any
 
 import httpx2
 
+from penstock.gateways.envoy.counting import answer_loggers, attempt_loggers
+
 _TYPE = "type.googleapis.com/envoy."
-_TAGS = {
-    "arm": "%UPSTREAM_CLUSTER%",
-    "route": "%ROUTE_NAME%",
-    "pod": "%UPSTREAM_METADATA(penstock:pod)%",
-    "code": "%RESPONSE_CODE%",
-    "flags": "%RESPONSE_FLAGS%",
-    "att": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    "fault": "%RESP(x-penstock-fault)%",
-}
 #: Cluster name -> its own pods, and those it fails over to.
 Arms = dict[str, tuple[Sequence["Pod"], Sequence["Pod"]]]
 ROUTES = ("header", "minted", "address", "override-canary")
@@ -101,8 +94,9 @@ class Pod:
             case "slow":
                 await asyncio.sleep(0.12)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-            case "fault":
-                writer.write(b"HTTP/1.1 200 OK\r\nx-penstock-fault: silence\r\ncontent-length: 2\r\n\r\nok")
+            case "fault" | "fault-0.83":
+                fault = b"silence" + mode[5:].encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nx-penstock-fault: %b\r\ncontent-length: 2\r\n\r\nok" % fault)
             case _:
                 status = int(mode) if mode.isdecimal() else 200
                 writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\nok" % status)
@@ -183,13 +177,13 @@ def _bootstrap(admin_socket: Path, arms: Arms, recorder: Path | None) -> dict[st
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "access_log": _answer_logs(),
+        "access_log": answer_loggers(),
         "http_filters": [
             {
                 "name": "router",
                 "typed_config": {
                     "@type": f"{_TYPE}extensions.filters.http.router.v3.Router",
-                    "upstream_log": [_attempt_log()],
+                    "upstream_log": attempt_loggers(),
                 },
             }
         ],
@@ -200,7 +194,7 @@ def _bootstrap(admin_socket: Path, arms: Arms, recorder: Path | None) -> dict[st
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
     return {
-        "stats_flush_interval": "1s",
+        "stats_flush_interval": "0.25s",
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "clusters": clusters,
@@ -216,41 +210,6 @@ def _routes(arm: str, name: str) -> list[dict[str, Any]]:
         {"name": name, "match": {"prefix": f"{prefix}-retried/"}, "route": {**action, "retry_policy": _RETRIES}},
         {"name": name, "match": {"prefix": f"{prefix}/"}, "route": action},
     ]
-
-
-def _answer_logs() -> list[dict[str, Any]]:
-    has_fault = _by_expression("'x-penstock-fault' in response.headers")
-    is_users = _by_expression("!xds.route_name.startsWith('override-')")
-    ttfb = {"stat": _stat("ttfb", "arm", "pod", "route"), "unit": "Milliseconds", "value_format": "%RESPONSE_DURATION%"}
-    return [
-        _log("penstock", counters=[_counter("rq", "arm", "route", "pod", "code", "flags", "att")]),
-        _log("penstock", histograms=[ttfb], filter=is_users),
-        _log("penstock", counters=[_counter("fault", "arm", "pod", "route", "fault")], filter=has_fault),
-    ]
-
-
-def _attempt_log() -> dict[str, Any]:
-    is_error = {"comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "unused"}}}
-    either = {"or_filter": {"filters": [{"status_code_filter": is_error}, {"response_flag_filter": {}}]}}
-    return _log("attempt", counters=[_counter("failed", "arm", "pod", "code", "flags", "route")], filter=either)
-
-
-def _log(prefix: str, *, filter: dict[str, Any] | None = None, **stats: Any) -> dict[str, Any]:  # noqa: A002 - Envoy's word
-    config = {"@type": f"{_TYPE}extensions.access_loggers.stats.v3.Config", "stat_prefix": prefix, **stats}
-    return {"name": "stats", "typed_config": config, **({"filter": filter} if filter else {})}
-
-
-def _counter(name: str, *tags: str) -> dict[str, Any]:
-    return {"stat": _stat(name, *tags), "value_fixed": 1}
-
-
-def _stat(name: str, *tags: str) -> dict[str, Any]:
-    return {"name": name, "tags": [{"name": tag, "value_format": _TAGS[tag]} for tag in tags]}
-
-
-def _by_expression(expression: str) -> dict[str, Any]:
-    config = {"@type": f"{_TYPE}extensions.access_loggers.filters.cel.v3.ExpressionFilter", "expression": expression}
-    return {"extension_filter": {"name": "cel", "typed_config": config}}
 
 
 def _cluster(name: str, own: Sequence[Pod], others: Sequence[Pod]) -> dict[str, Any]:
@@ -279,10 +238,8 @@ def _mirror(arm: str) -> dict[str, Any]:
 
 
 def _endpoint(pod: Pod) -> dict[str, Any]:
-    return {
-        "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": pod.port}}},
-        "metadata": {"filter_metadata": {"penstock": {"pod": pod.address}}},
-    }
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": pod.port}}
+    return {"endpoint": {"address": address, "hostname": pod.address}}
 
 
 _RETRIES = {

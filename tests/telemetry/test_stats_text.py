@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -7,40 +6,40 @@ from hypothesis import strategies as st
 from penstock.telemetry.stats_text import Snapshot, grown, labels_of, parsed
 
 GOLDEN = (Path(__file__).parent / "golden_stats.txt").read_text()
-_RQ = "penstock.rq.arm.tts/2.route.header.pod.127.0.0.1:7003.code.200.flags.-.att.1"
-_TTFB = "penstock.ttfb.arm.tts/2.pod.127.0.0.1:7003.route.header"
+_RQ = "penstock.rq.arm.tts/2.pod.127.0.0.1:7003.route.header.code.200.flags.-.att.1.fault."
+_FAILED = "attempt.failed.arm.tts/2.pod.127.0.0.1:7003.route.header.code.503.flags.-"
 
 
 def test_what_envoy_wrote() -> None:
     snapshot = parsed(GOLDEN)
-    assert snapshot.uptime_s == 4
-    assert len(snapshot.counters) == 16
-    assert snapshot.counters[_RQ] == "2"
-    assert snapshot.histograms[_TTFB] == "0,0:1, 1,0.1:1, 7,0.1:1, 120,10:1"
-    assert len(snapshot.histograms) == 3
+    assert snapshot.uptime_s == 3
+    assert len(snapshot.histograms) == 16
+    assert snapshot.histograms[_RQ] == "0,0:1"
+    assert snapshot.histograms[_FAILED] == "500,10:2"
 
 
 def test_since_the_beginning_everything_has_grown() -> None:
     growth = grown(Snapshot(), parsed(GOLDEN))
     assert not growth.was_reset
-    assert len(growth.counters) == 16
-    assert (labels_of(_TTFB), {0: 1, 1: 1, 7: 1, 120: 1}) in growth.histograms
+    assert len(growth.histograms) == 16
+    assert (labels_of(_FAILED), {500: 2}) in growth.histograms
 
 
 def test_nothing_grew_between_equal_snapshots() -> None:
     growth = grown(parsed(GOLDEN), parsed(GOLDEN))
-    assert (growth.counters, growth.histograms, growth.was_reset) == ((), (), False)
+    assert (growth.histograms, growth.was_reset) == ((), False)
 
 
 def test_labels() -> None:
     assert labels_of(_RQ) == {
         "name": "penstock.rq",
         "arm": "tts/2",
-        "route": "header",
         "pod": "127.0.0.1:7003",
+        "route": "header",
         "code": "200",
         "flags": "-",
         "att": "1",
+        "fault": "",
     }
     assert labels_of("attempt.failed.pod.pod.example:80.arm.a/1.code.0.flags.URX,UC.route.minted")["pod"] == (
         "pod.example:80"
@@ -58,39 +57,33 @@ def test_labels() -> None:
 
 
 def test_lines_nobody_knows_are_skipped() -> None:
-    assert parsed("\nnonsense\nfar: out\nserver.state: 0\na.b: No recorded values\n") == Snapshot(
-        counters={"server.state": "0"}
-    )
+    assert parsed("\nnonsense\nfar: out\nserver.state: 0\na.b: No recorded values\n") == Snapshot()
 
 
 def test_only_what_was_added_counts() -> None:
-    before = Snapshot({_RQ: "5"}, {_TTFB: "0,0:1, 10,1:2"}, uptime_s=7)
-    now = Snapshot({_RQ: "8"}, {_TTFB: "0,0:1, 10,1:5, 1200,100:1"}, uptime_s=8)
+    before = Snapshot({_RQ: "0,0:1, 10,1:2", _FAILED: "500,10:1"}, uptime_s=7)
+    now = Snapshot({_RQ: "0,0:1, 10,1:5, 1200,100:1", _FAILED: "500,10:1"}, uptime_s=8)
     growth = grown(before, now)
-    assert growth.counters == ((labels_of(_RQ), 3),)
-    assert growth.histograms == ((labels_of(_TTFB), {10: 3, 1200: 1}),)
+    assert growth.histograms == ((labels_of(_RQ), {10: 3, 1200: 1}),)
     assert not growth.was_reset
 
 
 def test_what_fell_started_again() -> None:
-    before = Snapshot({_RQ: "5"}, {_TTFB: "0,0:9, 10,1:2"})
-    growth = grown(before, Snapshot({_RQ: "2"}, {_TTFB: "0,0:3, 10,1:5"}))
-    assert growth.counters == ((labels_of(_RQ), 2),)
-    assert growth.histograms == ((labels_of(_TTFB), {0: 3, 10: 5}),)
+    growth = grown(Snapshot({_RQ: "0,0:9, 10,1:2"}), Snapshot({_RQ: "0,0:3, 10,1:5"}))
+    assert growth.histograms == ((labels_of(_RQ), {0: 3, 10: 5}),)
     assert growth.was_reset
 
 
 def test_what_vanished_is_a_reset_and_starts_at_nothing() -> None:
-    before = Snapshot({_RQ: "5"}, {_TTFB: "0,0:9"})
+    before = Snapshot({_RQ: "0,0:9"})
     growth = grown(before, Snapshot())
-    assert (growth.counters, growth.histograms, growth.was_reset) == ((), (), True)
-    growth = grown(Snapshot(), replace(before))
-    assert growth.counters == ((labels_of(_RQ), 5),)
+    assert (growth.histograms, growth.was_reset) == ((), True)
+    assert grown(Snapshot(), before).histograms == ((labels_of(_RQ), {0: 9}),)
 
 
 def test_a_restarted_gateway_is_told_by_its_age_even_if_nothing_fell() -> None:
-    growth = grown(Snapshot({_RQ: "5"}, uptime_s=60), Snapshot({_RQ: "7"}, uptime_s=1))
-    assert growth.counters == ((labels_of(_RQ), 7),)
+    growth = grown(Snapshot({_RQ: "1,0.1:5"}, uptime_s=60), Snapshot({_RQ: "1,0.1:7"}, uptime_s=1))
+    assert growth.histograms == ((labels_of(_RQ), {1: 7}),)
     assert growth.was_reset
 
 
@@ -100,10 +93,10 @@ def test_increments_add_up_however_they_are_cut(ticks: list[list[int]]) -> None:
     before, sums = Snapshot(), [0, 0, 0]
     for tick in ticks:
         totals = [total + n for total, n in zip(totals, tick, strict=True)]
-        now = Snapshot({f"penstock.rq.pod.{i}": str(total) for i, total in enumerate(totals) if total})
+        now = Snapshot({f"penstock.rq.pod.{i}": f"7,0.1:{total}" for i, total in enumerate(totals) if total})
         growth = grown(before, now)
         assert not growth.was_reset
-        for labels, n in growth.counters:
-            sums[int(labels["pod"])] += n
+        for labels, bins in growth.histograms:
+            sums[int(labels["pod"])] += sum(bins.values())
         before = now
     assert sums == totals

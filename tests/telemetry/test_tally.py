@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,17 +17,19 @@ def pods_of(service: str, number: int) -> frozenset[str]:
     return frozenset(pods.get((service, number), ()))
 
 
-def rq(pod: str, code: int, *, flags: str = "-", att: int = 1, route: str = "header", arm: str = "tts/2") -> Labels:
-    labels = {"arm": arm, "route": route, "pod": pod, "code": str(code), "flags": flags, "att": str(att)}
-    return {"name": "penstock.rq"} | labels
+def rq(pod: str, code: int, *, flags: str = "-", att: int = 1, **others: str) -> Labels:
+    labels = {"arm": "tts/2", "route": "header", "pod": pod, "code": str(code), "flags": flags, "att": str(att)}
+    return {"name": "penstock.rq"} | labels | others
 
 
 def failed(pod: str, code: int, *, flags: str = "-", route: str = "header") -> Labels:
     return {"name": "attempt.failed", "arm": "tts/2", "route": route, "pod": pod, "code": str(code), "flags": flags}
 
 
-def read(*counters: tuple[Labels, int]) -> ServiceReading:
-    return tallied(Growth(counters), pods_of).get("tts", ServiceReading())
+def read(*counted: tuple[Labels, int]) -> ServiceReading:
+    """Sum up answers and attempts that nobody timed."""
+    reading = tallied(Growth(tuple((labels, {7: n}) for labels, n in counted)), pods_of).get("tts", ServiceReading())
+    return replace(reading, counts=tuple(untimed for c in reading.counts if (untimed := replace(c, latency_ms={})).n))
 
 
 def test_the_golden_answer_adds_up_by_hand() -> None:
@@ -34,7 +38,7 @@ def test_the_golden_answer_adds_up_by_hand() -> None:
     reading = readings["tts"]
     assert readings.keys() == {"tts"}
     assert (reading.n_requests, reading.n_anonymous, reading.n_overridden) == (8, 1, 1)
-    assert reading.counts == (
+    assert sorted(reading.counts, key=lambda counts: (counts.release, counts.pod)) == [
         PodCounts(1, "127.0.0.1:7001", n=3, errors=3),
         PodCounts(1, "127.0.0.1:7002", n=1, errors=1),
         PodCounts(
@@ -44,10 +48,10 @@ def test_the_golden_answer_adds_up_by_hand() -> None:
             errors=3,
             client_errors=1,
             faults={"silence": 1},
-            latency_ms={0: 1, 1: 1, 7: 1, 120: 1},
+            latency_ms={0: 3, 120: 1},
         ),
         PodCounts(3, "-", n=1, errors=1),
-    )
+    ]
 
 
 def test_a_failed_attempt_and_its_answer_are_one() -> None:
@@ -104,20 +108,24 @@ def test_unknown_releases_and_names_are_left_out() -> None:
     assert read(({"name": "penstock.new", "arm": "tts/2", "pod": OWN, "route": "header"}, 1)) == ServiceReading()
 
 
+def test_faults_are_those_of_own_answers() -> None:
+    assert read((rq(OWN, 200, fault="silence"), 2), (rq(OWN, 200), 1)).counts == (
+        PodCounts(2, OWN, n=3, faults={"silence": 2}),
+    )
+    assert read((rq(OTHER, 200, att=2, fault="silence"), 3), (rq(OWN, 200), 2)).counts == (PodCounts(2, OWN, n=2),)
+
+
 def test_faults_never_outnumber_answers() -> None:
-    fault = {"name": "penstock.fault", "arm": "tts/2", "pod": OWN, "route": "header", "fault": "silence"}
-    assert read((fault, 3), (rq(OWN, 200), 2)).counts == (PodCounts(2, OWN, n=2, faults={"silence": 2}),)
-    assert read((fault, 3)).counts == ()
-    assert read((fault | {"pod": OTHER}, 3), (rq(OWN, 200), 2)).counts == (PodCounts(2, OWN, n=2),)
+    marked = (rq(OWN, 503, fault="silence"), 1)
+    assert read((failed(OWN, 503), 1), marked).counts == (PodCounts(2, OWN, n=1, errors=1, faults={"silence": 1}),)
+    assert read(marked).counts == ()  # its attempt stood in the reading before
 
 
-def test_latency_of_other_pods_and_histograms_is_left_out() -> None:
-    ttfb = {"name": "penstock.ttfb", "arm": "tts/2", "route": "header"}
-    overridden = ttfb | {"pod": OWN, "route": "override-canary"}
-    histograms = ((ttfb | {"pod": OWN}, {5: 2}), (ttfb | {"pod": OTHER}, {5: 7}), (overridden, {5: 9}))
-    other = ({"name": "penstock.size", "arm": "tts/2", "pod": OWN}, {5: 1})
-    reading = tallied(Growth(histograms=(*histograms, other)), pods_of)["tts"]
-    assert reading.counts == (PodCounts(2, OWN, n=0, latency_ms={5: 2}),)
+def test_only_timely_answers_of_own_pods_have_a_latency() -> None:
+    others = (rq(OTHER, 200, att=2), rq(OWN, 200, route="override-canary"), rq(OWN, 503), rq(OWN, 504, flags="UT"))
+    histograms = ((rq(OWN, 200), {5: 2}), (rq(OWN, 404), {6: 1}), *((labels, {9: 7}) for labels in others))
+    reading = tallied(Growth(histograms), pods_of)["tts"]
+    assert reading.counts == (PodCounts(2, OWN, n=10, errors=7, client_errors=1, latency_ms={5: 2, 6: 1}),)
 
 
 _ANSWERS = st.builds(
@@ -128,6 +136,7 @@ _ANSWERS = st.builds(
     att=st.integers(0, 4),
     route=st.sampled_from(["header", "minted", "address", "override-canary"]),
     arm=st.sampled_from(["tts/1", "tts/2", "tts/9"]),
+    fault=st.sampled_from(["", "silence"]),
 )
 _ATTEMPTS = st.builds(
     failed,

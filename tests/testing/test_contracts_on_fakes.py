@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import pytest
+
 from penstock.judge.counts import PodCounts
 from penstock.ports.clock import Clock
 from penstock.ports.gateway import Gateway
@@ -10,9 +12,15 @@ from penstock.ports.journal import Journal
 from penstock.ports.mirror import Mirror, Outcome
 from penstock.ports.telemetry import Reading, ServiceReading, Telemetry
 from penstock.registry.release import Endpoint, Release
-from penstock.testing.contracts import GatewayContract, JournalContract, MirrorContract, TelemetryContract
+from penstock.testing.contracts import (
+    GatewayContract,
+    JournalContract,
+    MemoryContract,
+    MirrorContract,
+    TelemetryContract,
+)
 from penstock.testing.contracts.mirror import Pod
-from penstock.testing.fakes import Book, FakeGateway, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
+from penstock.testing.fakes import Book, FakeGateway, FakeMemory, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
 
 
 class TestMemoryJournal(JournalContract):
@@ -31,6 +39,15 @@ class TestMemoryJournal(JournalContract):
         self.journals[0].unwritable = "database or disk is full"
         yield
         self.journals[0].unwritable = None
+
+
+class TestFakeMemory(MemoryContract):
+    @pytest.fixture(autouse=True)
+    def place(self) -> None:
+        self.memory_of_this_test = FakeMemory()
+
+    def open_memory(self) -> FakeMemory:
+        return self.memory_of_this_test
 
 
 class TestFakeGateway(GatewayContract):

@@ -192,7 +192,7 @@ def _bound(address: str) -> Iterator[socket.socket]:
         bound = socket.create_server((host, port), family=_family(host))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(address=address, option="--api") from None
+            raise PortTaken(address=address, remedy="choose another one with --api") from None
         raise InvalidAddress(address=address) from None
     with bound:
         yield bound

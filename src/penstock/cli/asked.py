@@ -1,12 +1,16 @@
 """Reading what was typed: services, plans, times. Anything that cannot be meant is one sentence with a remedy."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from penstock.kernel.errors import DuplicateEndpoint, InvalidLimits, InvalidPlan, UsageError
 from penstock.kernel.names import checked_service
+
+#: What names a header or a cookie. Source: RFC 9110, section 5.6.2 (token); RFC 6265, section 4.1.1.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def services_of(words: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -41,6 +45,14 @@ def seconds_asked(written: str, option: str) -> float:
     if not seconds > 0:
         raise UsageError(detail=f"{option} {written!r} is not a time above zero, such as 30s, 10m or 2h.")
     return seconds
+
+
+def name_asked(written: str, option: str) -> str:
+    """Read the name of a header or a cookie."""
+    if not _TOKEN.fullmatch(written):
+        what = "letters, digits and !#$%&'*+-.^_`|~, at least one"
+        raise UsageError(detail=f"{option} {written!r} cannot name a header or a cookie: {what}.")
+    return written
 
 
 def plan_asked(file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import orders, questions, releasing, running
+from penstock.cli import orders, questions, releasing, running, simulating
 from penstock.cli.exit_codes import ExitCode, code_of_error
 from penstock.cli.replay import replay
 from penstock.cli.terminal import Format, Terminal, wants_json
@@ -41,6 +41,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "doctor": questions.doctor,
     "down": running.down,
     "demo": running.demo,
+    "simulate": simulating.simulate,
 }
 
 for _name, _command in _COMMANDS.items():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.asked import seconds_asked, services_of
+from penstock.cli.asked import name_asked, seconds_asked, services_of
 from penstock.cli.options import TABLE, Output, StateFolder
 from penstock.cli.terminal import Terminal
 
@@ -49,11 +49,12 @@ def up(
     """Put a gateway in front of running servers, and serve until SIGINT or SIGTERM."""
     asked = services_of(services or ())
     lease_s = seconds_asked(lease, "--lease")
+    header, cookie = name_asked(user_header, "--user-header").lower(), name_asked(user_cookie, "--user-cookie")
     from penstock.api.serve import serve  # noqa: PLC0415 - other commands must not pay for the server
     from penstock.bootstrap import UpOptions  # noqa: PLC0415 - other commands must not pay for the drivers
     from penstock.routing.table import Identity  # noqa: PLC0415 - as above
 
-    identity = Identity(user_header.lower(), user_cookie, user_address)
+    identity = Identity(header, cookie, user_address)
     serve(UpOptions(asked, listen, api, state_folder(state), identity, lease_s), saying(output))
 
 

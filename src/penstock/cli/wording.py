@@ -165,11 +165,16 @@ def _traffic(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     live = sum(node["live"] for node in status["nodes"])
     connected = f"{live} of {len(status['nodes'])} connected, {nodes(status)}"
     yield "gateway", f"{status['gateway_url']}   {connected}"
-    yield "stable ", f"{status['stable']['release']}   {' '.join(status['stable']['endpoints'])}"
+    yield "stable ", _arm(status["stable"])
     if status["canary"]:
-        yield "canary", f"{status['canary']['release']}   {' '.join(status['canary']['endpoints'])}"
+        yield "canary", _arm(status["canary"])
         yield "weight", f"{status['weight_pct']:g} %   steps {ramp(status)}"
         yield "verdict", judged(status) or "nothing judged yet"
+
+
+def _arm(release: Mapping[str, Any]) -> str:
+    unknown = "" if release["digest"] else "   no digest known"
+    return f"{release['release']}   {' '.join(release['endpoints'])}{unknown}"
 
 
 def _remarks(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from penstock.control.judging import Judging, counts_of
 from penstock.control.probing import Prober
 from penstock.control.traffic import Traffic
-from penstock.judge.counts import PodCounts, Round, Tick
-from penstock.judge.judge import Judge
+from penstock.judge.counts import Round, Tick
 from penstock.judge.verdict import Verdict, Word
 from penstock.kernel.errors import (
     ConflictError,
@@ -27,6 +27,7 @@ from penstock.kernel.errors import (
 from penstock.ports.clock import Clock
 from penstock.ports.gateway import Gateway
 from penstock.ports.journal import Journal
+from penstock.ports.memory import JudgeMemory
 from penstock.ports.mirror import Mirror
 from penstock.ports.telemetry import ServiceReading
 from penstock.registry.release import Release
@@ -57,6 +58,7 @@ class Ports:
     gateway: Gateway
     mirror: Mirror
     clock: Clock
+    memory: JudgeMemory
     rng: np.random.Generator
 
 
@@ -84,7 +86,7 @@ class ServiceControl:
         self.n_on_step = 0
         self._ports = ports
         self._on_entry = on_entry
-        self._judge: Judge | None = None
+        self._judging = Judging(state.service, ports.memory, ports.clock)
         self._prober: Prober | None = None
         self._probing: asyncio.Task[None] | None = None
         self._entered_s = ports.clock.monotonic_s()
@@ -115,16 +117,25 @@ class ServiceControl:
         async with self.lock:
             await self._move_on(health)
         await self._tune_sampling()
+        await self._judging.keep()
 
     async def _move_on(self, health: Mapping[str, bool]) -> None:
         if self._suspended and not await self._unsuspend():
             return
+        await self._write_news()
         decision = decide(self.state, self._seen(health))
         self.waiting = decision.reason
         if decision.kind is not None:
             await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
         elif self._must_apply() and self._ports.clock.monotonic_s() >= self._retry_at_s:
             await self.apply()
+
+    async def _write_news(self) -> None:
+        """Write down that pod blocks got longer."""
+        for news in self._judging.news:
+            facts = {"block_length_s": news.length_s}
+            await self._append(Kind.LENGTHENED, "judge", news.reason, self.state.generation, facts)
+            self._judging.wrote(news)
 
     def _must_apply(self) -> bool:
         return self.trouble is not None or self.state.applied_generation != self.state.generation
@@ -173,11 +184,13 @@ class ServiceControl:
     async def note_restart(self) -> None:
         """Write down that a rollout under way is held at 0 % now; the gateways are told afterwards."""
         state = self.state
+        recalled = await self._judging.recall(state)
         if state.canary is None or state.phase in (Phase.ROLLING_BACK, Phase.FALLBACK):
             return
         if state.phase is Phase.HELD and state.weight_pct == 0:
             return
-        decision = held(state, "the control plane was restarted and has no evidence yet", weight_pct=0.0, paused=True)
+        evidence = "the evidence goes on where it stopped" if recalled else "the evidence begins anew"
+        decision = held(state, f"the control plane was restarted; {evidence}", weight_pct=0.0, paused=True)
         await self._write(Kind.HELD, "controller", decision.reason, state.generation + 1, decision.facts)
         self._enter(Kind.HELD)
 
@@ -189,6 +202,7 @@ class ServiceControl:
                 if self.state.weight_pct > 0:
                     with contextlib.suppress(*NOT_WRITTEN):  # the canary has lost its traffic all the same
                         await self._hold_at_zero(reason)
+                await self._judging.keep(at_once=True)
             finally:
                 self._left = True
 
@@ -252,27 +266,17 @@ class ServiceControl:
         self._entered_s = self._ports.clock.monotonic_s()
         self.n_on_step = 0
         self._prepare()
-        if self._judge is None:
-            return
-        if kind in (Kind.WITHDRAWN, Kind.RESTORED):
-            self._judge.restart_alarm()
-        if self.state.table().weight == TOTAL:  # held there or baking: stable has no traffic to compare with
-            self._judge.freeze_baseline()
-        else:
-            self._judge.thaw_baseline()
+        # Held there or baking at 100 %, stable has no traffic to compare with.
+        restarts = kind in (Kind.WITHDRAWN, Kind.RESTORED)
+        self._judging.enter(restarts=restarts, alone=self.state.table().weight == TOTAL)
 
     def _prepare(self) -> None:
         """Give a rollout its judge, and a withdrawn one its prober; take them away when it is over."""
         state = self.state
         if state.canary is None or state.plan is None:
-            self._judge = None
-        elif self._judge is None or state.phase is Phase.PREFLIGHT:
-            self._judge = Judge(
-                state.plan.limits,
-                n_canary_pods=len(state.canary.endpoints),
-                n_stable_pods=len(state.stable.endpoints),
-                max_duration_s=None,
-            )
+            self._judging.end()
+        elif not self._judging.is_on or state.phase is Phase.PREFLIGHT:
+            self._judging.begin(state)
             self.verdict = Verdict(Word.UNDECIDED)
             self.traffic.n_in_rollout = 0
             self._ports.mirror.allow(state.service, state.plan.repeatable)
@@ -306,25 +310,18 @@ class ServiceControl:
             self._probing = None
 
     def _on_probe(self, tick: Tick) -> None:
-        if self._judge is not None:
-            self.verdict = self._judge.observe(tick)
+        verdict = self._judging.observe_probe(tick)
+        self.verdict = self.verdict if verdict is None else verdict
 
     def _on_round(self, outcome: Round) -> None:
-        if self._judge is not None:
-            self._judge.observe_round(outcome)
+        self._judging.observe_round(outcome)
 
     def _observe(self, reading: ServiceReading | None) -> None:
-        at_s = self._ports.clock.monotonic_s()
         if reading is not None:
-            self.traffic.count(reading, at_s)
-        if self._judge is None:
-            return
-        if reading is None:
-            self.verdict = self._judge.blind(at_s)
-            return
-        canary = _of(self.state.canary, reading)
-        self.n_on_step += sum(counts.n for counts in canary)
-        self.verdict = self._judge.observe(Tick(at_s, canary, _of(self.state.stable, reading)))
+            self.traffic.count(reading, self._ports.clock.monotonic_s())
+            self.n_on_step += sum(counts.n for counts in counts_of(self.state.canary, reading))
+        verdict = self._judging.observe(reading, self.state)
+        self.verdict = self.verdict if verdict is None else verdict
 
     async def _tune_sampling(self) -> None:
         """Keep the recorder at a few requests per second whatever the traffic; nothing is recorded when idle."""
@@ -356,7 +353,3 @@ class ServiceControl:
 
 #: Decisions that follow from a verdict; the others are the controller's own.
 _JUDGED = frozenset({Kind.WITHDRAWN, Kind.RESTORED, Kind.ROLLING_BACK})
-
-
-def _of(release: Release | None, reading: ServiceReading) -> tuple[PodCounts, ...]:
-    return tuple(c for c in reading.counts if release is not None and c.release == release.number)

@@ -123,6 +123,8 @@ def _warnings(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> list[st
         said.append("no gateway is connected: nothing that is decided comes into force")
     if control.state.canary and control.traffic.n_in_rollout == 0:
         said.append("no traffic: nothing can be judged until requests come through the gateway")
+    if control.state.canary and control.state.plan and control.state.plan.steep:
+        said.append(f"a steep plan: {control.state.plan.steep}")
     anonymous_ratio = control.traffic.anonymous_ratio
     if anonymous_ratio is not None and anonymous_ratio > _ANONYMOUS_RATIO:
         identity = control.state.identity

@@ -22,6 +22,8 @@ class BettingBatch:
         prior: what is believed of stable before it answered, the same for all streams.
         n_streams: how many.
         n_starts: as in BettingProcess.
+        renewed: as in BettingProcess.
+        start_every_s: as in BettingProcess.
         harm: as in BettingProcess.
         most_nats: as in BettingProcess.
 
@@ -29,10 +31,20 @@ class BettingBatch:
     """
 
     def __init__(
-        self, prior: Prior, n_streams: int, *, n_starts: int | None, harm: bool = True, most_nats: float = np.inf
+        self,
+        prior: Prior,
+        n_streams: int,
+        *,
+        n_starts: int | None,
+        renewed: bool = False,
+        start_every_s: float = START_EVERY_S,
+        harm: bool = True,
+        most_nats: float = np.inf,
     ) -> None:
         self._prior = prior
         self._n_starts = n_starts
+        self._renewed = renewed
+        self._start_every_s = start_every_s
         self._sign = 1.0 if harm else -1.0
         self._most_nats = most_nats
         self._bad = np.zeros(n_streams)
@@ -50,7 +62,7 @@ class BettingBatch:
     @property
     def evidence(self) -> Floats:
         """The e-values, shape (n_streams,)."""
-        waiting = 1.0 - self._shares(self._n_started)
+        waiting = np.maximum(0.0, 1.0 - self._shares(self._n_started))
         read_out: Floats = np.exp(np.minimum(self._log_wealth, _READ_OUT_NATS)).mean(axis=1)
         return read_out + waiting
 
@@ -99,6 +111,32 @@ class BettingBatch:
         self._bad[learns] = decay * self._bad[learns] + stable[learns, 1]
         self._n[learns] = decay * self._n[learns] + stable[learns, 0]
 
+    def observe_values(
+        self, at_s: float, rows: NDArray[np.int64], canary: Floats, stable: Floats, *, rho0: float, delta: Floats
+    ) -> None:
+        """Bet on one block of outcomes in [0, 1] of the streams `rows`, then learn from it.
+
+        Args:
+            at_s: the block's end.
+            rows: indices of streams.
+            canary: outcomes, shape (len(rows), most); NaN where there are fewer.
+            stable: the same.
+            rho0: what is tolerated, > 0.
+            delta: shape (len(rows),).
+        """
+        self._admit_starts(at_s, rows)
+        h = self.baseline[rows]
+        n_canary, n_stable = ((~np.isnan(values)).sum(axis=1) for values in (canary, stable))
+        fair, tilt = rho0 * h + delta, rho0 * n_canary / n_stable
+        worst = np.maximum(fair, tilt * (1 - h)) if self._sign > 0 else np.maximum(1 - fair, tilt * h)
+        bet = self._sign * np.minimum(_BETS, (_MOST_AT_STAKE / np.maximum(worst, 1e-12))[:, None])
+        factors = np.concatenate([canary - fair[:, None], tilt[:, None] * (h[:, None] - stable)], axis=1)
+        gain = np.log1p(bet[:, :, None] * np.nan_to_num(factors)[:, None, :]).sum(axis=2)
+        self._log_wealth[rows] = np.minimum(self._log_wealth[rows] + gain, self._most_nats)
+        decay = self._prior.decay
+        self._bad[rows] = decay * self._bad[rows] + np.nansum(stable, axis=1)
+        self._n[rows] = decay * self._n[rows] + n_stable
+
     def _bet(self, rows: NDArray[np.int64], canary: Floats, stable: Floats, rho0: Floats, delta: Floats) -> None:
         h = self.baseline[rows]
         n_canary, bad_canary = canary.T
@@ -118,7 +156,7 @@ class BettingBatch:
     def _admit_starts(self, at_s: float, rows: NDArray[np.int64]) -> None:
         first = self._first_at_s[rows]
         self._first_at_s[rows] = np.where(np.isnan(first), at_s, first)
-        due = 1 + ((at_s - self._first_at_s[rows]) // START_EVERY_S).astype(np.int64)
+        due = 1 + ((at_s - self._first_at_s[rows]) // self._start_every_s).astype(np.int64)
         late = rows[due > self._n_started[rows]]
         if late.size:
             due = due[due > self._n_started[rows]]
@@ -128,4 +166,4 @@ class BettingBatch:
 
     def _shares(self, n_points: NDArray[np.int64]) -> Floats:
         values, where = np.unique(n_points, return_inverse=True)
-        return np.array([share_started(int(value), self._n_starts) for value in values])[where]
+        return np.array([share_started(int(value), self._n_starts, renewed=self._renewed) for value in values])[where]

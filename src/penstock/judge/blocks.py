@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from penstock.judge.betting import BettingProcess, Null, Outcomes, Prior
+from penstock.judge.betting import START_EVERY_S, BettingProcess, Null, Outcomes, Prior, planned_starts
 from penstock.judge.counts import NO_POD
 
 #: The cap as a multiple of the bad answers that stable would give. Source: JUDGE.md 10.1.8 (2x has no power at high rates).
@@ -25,6 +25,10 @@ _MAX_EXTENSION = 4.0
 #: Pseudo-counts and decay of stable's capped mean. Source: JUDGE.md 10.6.
 PSEUDO_PODS = 5.0
 BLOCKS_DECAY = 0.99
+
+#: Blocks between start points. Few data a block, so a start of some blocks ago has lost little, and fewer starts share the
+#: stake. Source: measured, benchmarks/judge.py (a day's late faults).
+BLOCKS_PER_START = 10
 
 #: What one pod answered in a block: answers, and the sum of their badness.
 PodSum: TypeAlias = tuple[float, float]
@@ -107,7 +111,7 @@ class BlockEvidence:
         prior_mean: stable's mean datum, as believed before the first block, (0, 1).
         length_s: how long a block is, seconds.
         n_canary_pods: a block waits for this many.
-        n_starts: as in BettingProcess.
+        n_starts: start points a minute apart would be so many; there are fewer, see BLOCKS_PER_START.
         means: take a pod's mean badness as its datum instead of its capped bad answers; for scores and levels.
     """
 
@@ -117,7 +121,12 @@ class BlockEvidence:
         self.length_s = length_s
         self._n_canary_pods = n_canary_pods
         self._means = means
-        self._process = BettingProcess(Prior(prior_mean, PSEUDO_PODS, BLOCKS_DECAY), n_starts=n_starts)
+        start_every_s = BLOCKS_PER_START * length_s
+        self._process = BettingProcess(
+            Prior(prior_mean, PSEUDO_PODS, BLOCKS_DECAY),
+            n_starts=None if n_starts is None else planned_starts(n_starts * START_EVERY_S, start_every_s),
+            start_every_s=start_every_s,
+        )
         self._frozen_ratio: float | None = None
         self._n_last = 0
         self._opened_at_s = 0.0
@@ -180,7 +189,7 @@ class BlockEvidence:
 
     def _every_canary_pod(self) -> bool:
         seen = {pod for probes in (False, True) for pod in self._pods.get((probes, True), ())}
-        return len(seen - {NO_POD}) >= self._n_canary_pods
+        return len(seen - {NO_POD} or seen) >= self._n_canary_pods
 
     def _judge(self, at_s: float, null: Null, base_ratio: float) -> None:
         needs_stable = null.rho0 > 0.0

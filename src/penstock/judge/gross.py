@@ -11,11 +11,11 @@ from collections import deque
 from typing import NamedTuple
 
 #: Source for all: JUDGE.md 10.3.
-_CANARY_RATIO = 0.30
-_STABLE_RATIO = 0.20
-_MIN_ANSWERS = 5
-_MIN_POD_ANSWERS = 2
-_WINDOW_S = 10.0
+CANARY_RATIO = 0.30
+STABLE_RATIO = 0.20
+MIN_ANSWERS = 5
+MIN_POD_ANSWERS = 2
+WINDOW_S = 10.0
 
 #: Patience in longest stalls for 1, 2, 3 and more canary pods: 180, 90, 45, 15 s at 60 s. Source: JUDGE.md 10.3.
 _PATIENCE = (3.0, 1.5, 0.75, 0.25)
@@ -31,14 +31,18 @@ class PodAnswers(NamedTuple):
     bad: int
 
 
+def patience_s(longest_stall_s: float, n_canary_pods: int) -> float:
+    """Return how long failure must be gross without a break to condemn, seconds."""
+    return max(_MIN_PATIENCE_S, _PATIENCE[min(max(n_canary_pods, 1), len(_PATIENCE)) - 1] * longest_stall_s)
+
+
 class GrossRule:
     """Seconds of unbroken gross failure."""
 
     def __init__(self, *, longest_stall_s: float, n_canary_pods: int) -> None:
-        self._window_s = min(_WINDOW_S, longest_stall_s)
-        patience = _PATIENCE[min(max(n_canary_pods, 1), len(_PATIENCE)) - 1]
+        self._window_s = min(WINDOW_S, longest_stall_s)
         #: How long it must last to condemn, seconds.
-        self.needed_s = max(_MIN_PATIENCE_S, patience * longest_stall_s)
+        self.needed_s = patience_s(longest_stall_s, n_canary_pods)
         #: How long it has lasted, seconds.
         self.lasted_s = 0.0
         #: Share of bad answers in the window, 0..1; None where an arm is silent.
@@ -94,10 +98,10 @@ class GrossRule:
                 bad_stable += bad
         self.canary_ratio = bad_canary / n_canary if n_canary else None
         self.stable_ratio = bad_stable / n_stable if n_stable else None
-        if n_canary < _MIN_ANSWERS or (needs_stable and not n_stable):
+        if n_canary < MIN_ANSWERS or (needs_stable and not n_stable):
             return None
-        if needs_stable and self.stable_ratio is not None and self.stable_ratio >= _STABLE_RATIO:
+        if needs_stable and self.stable_ratio is not None and self.stable_ratio >= STABLE_RATIO:
             return False
-        if self.canary_ratio is None or self.canary_ratio < _CANARY_RATIO:
+        if self.canary_ratio is None or self.canary_ratio < CANARY_RATIO:
             return False
-        return all(bad / n >= _CANARY_RATIO for n, bad in canary_pods if n >= _MIN_POD_ANSWERS)
+        return all(bad / n >= CANARY_RATIO for n, bad in canary_pods if n >= MIN_POD_ANSWERS)

@@ -36,10 +36,15 @@ class GapInterval:
         self._first_at_s: float | None = None
         self._opened_at_s = 0.0
         self._open = [0.0, 0.0, 0.0, 0.0]
+        #: Blocks that are over and were not judged yet, (end, sums): nobody may ever ask, and judging is not cheap.
+        self._due: list[tuple[float, list[float]]] = []
 
     @property
     def gap(self) -> tuple[float, float] | None:
         """(lowest, highest) gap that is not refuted, None before anything is; ends at -1 and 1 where nothing bounds it."""
+        for block in self._due:
+            self._judge(*block)
+        self._due.clear()
         above, below = self._refuted
         if not (above.any() or below.any()):
             return None
@@ -48,7 +53,7 @@ class GapInterval:
         return low, max(low, high)
 
     def add(self, at_s: float, canary: tuple[float, float], stable: tuple[float, float]) -> None:
-        """Count (answers, bad answers) of both arms; a block that is over is judged."""
+        """Count (answers, bad answers) of both arms; a block that is over is judged when somebody asks for the gap."""
         if self._first_at_s is None:
             if canary[0] <= 0:
                 return
@@ -58,13 +63,13 @@ class GapInterval:
         age_s = at_s - self._opened_at_s
         over = age_s >= max(_MIN_BLOCK_S, _SHARE_OF_AGE * (at_s - self._first_at_s))
         if over and self._open[0] > 0 and self._open[2] > 0:
-            self._judge(at_s)
+            self._due.append((at_s, self._open))
+            self._opened_at_s = at_s
+            self._open = [0.0, 0.0, 0.0, 0.0]
 
-    def _judge(self, at_s: float) -> None:
-        canary = np.tile(self._open[:2], (len(GAPS), 1))
-        stable = np.tile(self._open[2:], (len(GAPS), 1))
+    def _judge(self, at_s: float, sums: list[float]) -> None:
+        canary = np.tile(sums[:2], (len(GAPS), 1))
+        stable = np.tile(sums[2:], (len(GAPS), 1))
         for index, batch in enumerate((self._above, self._below)):
             batch.observe(at_s, canary, stable, rho0=1.0, delta=np.array(GAPS))
             self._refuted[index] |= batch.evidence >= 1.0 / _ALPHA_PER_SIDE
-        self._opened_at_s = at_s
-        self._open = [0.0, 0.0, 0.0, 0.0]

@@ -22,7 +22,7 @@ from penstock.judge.latency import timings_for
 from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits
 from penstock.judge.metric import ComparedMetric
 from penstock.judge.pairs import slower_in_pair
-from penstock.judge.placebo import Lengthened, Placebo
+from penstock.judge.placebo import Placebo
 from penstock.judge.reasons import after_words, condemned_words, metric_words
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.verdict import Verdict, Word
@@ -61,6 +61,9 @@ class Judge:
         placebo: stable's pods against each other, if it was kept before this release; the judge goes on feeding it.
         edges: bins of latencies by the name of their counts; two significant digits where it is not named.
         rounds: whether recorded requests can be replayed; where not, pod blocks get the rounds' share of the budget.
+
+    Attributes:
+        placebo: stable's pods against each other.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Judge:
         if n_canary_pods < 1 or n_stable_pods < 1:
             raise ValueError(f"{n_canary_pods} canary and {n_stable_pods} stable pods; each arm needs at least one")
         self._limits = limits
-        self._placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
+        self.placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
         self._weights = dict(limits.weights)
         self._timings = timings_for(limits, edges or {})
         judged = [limit for limit in limits.metrics if limit.name in self._weights or limit.kind in HOLDING]
@@ -86,7 +89,7 @@ class Judge:
                 limit,
                 limits,
                 n_canary_pods=n_canary_pods,
-                block_length_s=self._placebo.length_s,
+                block_length_s=self.placebo.length_s,
                 n_starts=planned_starts(max_duration_s),
                 timing=self._timings.get(limit.read_from),
             )
@@ -238,10 +241,6 @@ class Judge:
             for metric in self._metrics.values():
                 metric.thaw(self._at_s or 0.0)
 
-    def take_news(self) -> tuple[Lengthened, ...]:
-        """Return what the placebo changed since the last call."""
-        return self._placebo.take_news()
-
     def _advance(self, at_s: float) -> float:
         """Return the judge's time: it never falls, and a clock that is not a number does not move it."""
         if self._at_s is None:
@@ -255,7 +254,8 @@ class Judge:
         for pod in pods:
             if pod.canary:
                 self._faults.update(pod.faults)
-            self._see(at_s, pod.n, canary=pod.canary, probes=probes)
+            if pod.n:
+                self._see(at_s, pod.n, canary=pod.canary, probes=probes)
             for measure in pod.measures():
                 self._take(at_s, measure, probes=probes)
         if probes:
@@ -263,28 +263,24 @@ class Judge:
         return [PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
 
     def _count_measures(self, at_s: float, measures: Iterable[Measure], *, probes: bool) -> Iterable[PodAnswers]:
-        """Count what came from elsewhere; of several measures that count failed answers of a pod, the largest n holds."""
+        """Count what came from elsewhere; of several measures of a pod's answers, the one with most answers holds."""
         failed: dict[tuple[bool, str], tuple[int, int]] = {}
-        n_canary = n_stable = 0
+        n_seen: dict[bool, int] = {}
         for measure in measures:
             self._take(at_s, measure, probes=probes)
             n = measure.n or len(measure.values) or sum(measure.bins.values()) or sum(measure.outcomes.values())
-            if measure.canary:
-                n_canary = max(n_canary, n)
-            else:
-                n_stable = max(n_stable, n)
+            compared = any(isinstance(one, ComparedMetric) for one in self._by_source.get(measure.metric, ()))
+            n_seen[measure.canary] = max(n_seen.get(measure.canary, 0), n if compared else 0)
             if measure.metric in self._failing:
                 key = (measure.canary, measure.pod)
                 n_before, bad_before = failed.get(key, (0, 0))
                 n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
                 failed[key] = (n, min(n, bad_before + measure.bad))
-        self._see(at_s, n_canary, canary=True, probes=probes)
-        self._see(at_s, n_stable, canary=False, probes=probes)
+        for canary, n in n_seen.items():
+            self._see(at_s, n, canary=canary, probes=probes)
         return [PodAnswers(canary, pod, n, bad) for (canary, pod), (n, bad) in failed.items()]
 
     def _see(self, at_s: float, n: int, *, canary: bool, probes: bool) -> None:
-        if not n:
-            return
         if not canary:
             self._stable_seen_s = at_s
             return
@@ -314,12 +310,12 @@ class Judge:
     def _feed_placebo(self, metrics: Iterable[AnyMetric], measure: Measure) -> None:
         for metric in metrics:
             if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
-                self._placebo.add(metric.limit.name, measure.pod, *read)
+                self.placebo.add(metric.limit.name, measure.pod, *read)
 
     def _mind_placebo(self, at_s: float) -> None:
-        self._placebo.close_due(at_s)
+        self.placebo.close_due(at_s)
         for metric in self._metrics.values():
-            metric.lengthen(self._placebo.length_s)
+            metric.lengthen(self.placebo.length_s)
 
     def _mind_failures(self, at_s: float, failures: tuple[PodAnswers, ...]) -> None:
         canary = [(n, bad) for is_canary, _, n, bad in failures if is_canary and n]
@@ -389,21 +385,24 @@ class Judge:
             return None
         return f"stable has answered nothing for {at_s - self._stable_seen_s:.0f} s: there is nothing to compare with"
 
-    def verdict(self, *, blind: str | None = None) -> Verdict:
-        """Return the verdict as things stand; `blind` is why nothing can be seen."""
-        at_s = self._at_s or 0.0
+    def verdict(self, *, blind: str | None = None, details: bool = True) -> Verdict:
+        """Return the verdict as things stand; `blind` is why nothing can be seen.
+
+        Without `details` it holds no reasons, holds and metrics, costs a tenth, and leads to the same decisions.
+        """
         parts = self._block_parts
         evidence = self._evidence(parts)
-        word, reasons = self._word(evidence, parts, blind or self._blind_reason(at_s))
+        blind = blind or self._blind_reason(self._at_s or 0.0)
+        word = self._word(blind)
         return Verdict(
             word=word,
             alarm=self.alarm,
             quiet_s=self.quiet_s(),
             evidence=evidence,
             evidence_needed=self._limits.evidence_needed,
-            reasons=reasons,
-            holds=self._holds(),
-            metrics={name: metric.snapshot() for name, metric in self._metrics.items()},
+            reasons=self._reasons(word, evidence, parts, blind) if details else (),
+            holds=self._holds() if details else (),
+            metrics={name: metric.snapshot() for name, metric in self._metrics.items()} if details else {},
             n_canary=self._n_users,
             n_probes=self._n_probes,
             gross_s=self._gross.lasted_s,
@@ -411,18 +410,25 @@ class Judge:
             failure_bound_ratio=self._exposure.ratio,
         )
 
-    def _word(self, evidence: float, parts: Mapping[str, float], blind: str | None) -> tuple[Word, tuple[str, ...]]:
+    def _word(self, blind: str | None) -> Word:
         if self._condemned:
-            return Word.HARMFUL, self._condemned
+            return Word.HARMFUL
         if blind:
-            return Word.BLIND, (blind,)
+            return Word.BLIND
+        return Word.HEALTHY if self.healthy else Word.UNDECIDED
+
+    def _reasons(self, word: Word, evidence: float, parts: Mapping[str, float], blind: str | None) -> tuple[str, ...]:
+        if word is Word.HARMFUL:
+            return self._condemned
+        if word is Word.BLIND:
+            return (blind or "",)
         if self.alarm:
-            return Word.UNDECIDED, self._alarm_reasons
+            return self._alarm_reasons
         after = after_words(self._n_users, self._n_probes)
-        if self.healthy:
-            return Word.HEALTHY, (f"not worse in {_listed(self._required)}, each proven {after}",)
+        if word is Word.HEALTHY:
+            return (f"not worse in {_listed(self._required)}, each proven {after}",)
         unproven = f"no harm proven: evidence {evidence:.3g} of {self._limits.evidence_needed:.0f}, {after}"
-        return Word.UNDECIDED, (unproven, *self._sentences(parts), *self._missing_proofs(), *self._holds())
+        return (unproven, *self._sentences(parts), *self._missing_proofs(), *self._holds())
 
     def _missing_proofs(self) -> tuple[str, ...]:
         needed = self._limits.proof_needed

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior
+from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior, planned_starts
 from penstock.judge.blocks import BlockEvidence
 from penstock.judge.counts import Measure
 from penstock.judge.interval import GapInterval
@@ -15,12 +15,12 @@ from penstock.judge.tolerance import Tolerance
 from penstock.judge.verdict import MetricEvidence
 
 #: A block of single requests closes at this size. Source: JUDGE.md 2 "Block closing"; scores: 3.3 (one and one).
-_MIN_STABLE = 5
-_MIN_BOTH = 20
+MIN_STABLE = 5
+MIN_BOTH = 20
 
 #: Seconds after which a block that one arm is missing from is given up: its answers are no longer concurrent with what
 #: comes. Source: the judge's start points (JUDGE.md 10.1.4) are this far apart.
-_MAX_ONE_ARMED_S = 60.0
+MAX_ONE_ARMED_S = 60.0
 
 #: Pseudo-counts and decay of stable's share. Source: JUDGE.md 2; scores are few, and hardly differ from each other.
 _PSEUDO_ANSWERS = 200.0
@@ -30,6 +30,9 @@ _DECAY = 0.999
 #: The stored wealth of a proof that the canary is not worse: it ends seconds after the canary broke. Source: JUDGE.md
 #: 10.1.5 (10^3 per bet).
 _MOST_PROOF_NATS = math.log(1000.0)
+
+#: The alarm's start points are planned for an hour, over and over: a false alarm costs seconds, a late one users.
+ALARM_STARTS = planned_starts(3600.0)
 
 #: Minutes that reasons look back over, one mark each.
 _MINUTES_SHOWN = 10
@@ -123,7 +126,7 @@ class ComparedMetric:
         self._timing = timing
         score = limit.kind is MetricKind.SCORE
         prior = Prior(self.tolerance.prior_ratio, _PSEUDO_SCORES if score else _PSEUDO_ANSWERS, _DECAY)
-        self._harm = BettingProcess(prior, n_starts=n_starts)
+        self._harm = BettingProcess(prior, n_starts=ALARM_STARTS, renewed=True)
         self._proof = BettingProcess(prior, n_starts=n_starts, harm=False, most_nats=_MOST_PROOF_NATS)
         self._interval = GapInterval(self.tolerance.prior_ratio)
         self.blocks = BlockEvidence(
@@ -319,10 +322,10 @@ class ComparedMetric:
         if self.tolerance.alone:
             return n_canary > 0 or n_stable > 0
         if n_canary == 0 or n_stable == 0:
-            return at_s - block.opened_at_s > _MAX_ONE_ARMED_S
+            return at_s - block.opened_at_s > MAX_ONE_ARMED_S
         if self.limit.kind is MetricKind.SCORE:
             return True
-        return n_stable >= _MIN_STABLE and n_canary + n_stable >= _MIN_BOTH
+        return n_stable >= MIN_STABLE and n_canary + n_stable >= MIN_BOTH
 
     def _bet(self, at_s: float, block: OpenBlock) -> None:
         harm, proof = self.tolerance.for_requests, self.tolerance.for_proof

@@ -67,7 +67,7 @@ class Placebo:
     """
 
     def __init__(self, first_length_s: float) -> None:
-        self._first_length_s = first_length_s
+        self.first_length_s = first_length_s
         self._level = 0
         self._opened_at_s: float | None = None
         self._pods: dict[str, dict[str, PodSum]] = {}
@@ -78,7 +78,7 @@ class Placebo:
 
     @property
     def length_s(self) -> float:
-        return self._first_length_s * _LADDER[self._level]
+        return self.first_length_s * _LADDER[self._level]
 
     @property
     def evidence(self) -> float:
@@ -103,10 +103,14 @@ class Placebo:
         self._keep(at_s)
         self._lengthen(at_s)
 
-    def take_news(self) -> tuple[Lengthened, ...]:
-        """Return what happened since the last call."""
-        news, self._news = tuple(self._news), []
-        return news
+    @property
+    def news(self) -> tuple[Lengthened, ...]:
+        """What happened and was not forgotten yet, oldest first."""
+        return tuple(self._news)
+
+    def forget(self, news: Lengthened) -> None:
+        """Somebody wrote it down."""
+        self._news.remove(news)
 
     def _judge(self, at_s: float, metric: str, pods: dict[str, PodSum]) -> None:
         names = sorted(pods)[:_MOST_PODS]

@@ -11,7 +11,7 @@ HALF = 0.5
 
 #: Stable's answers before the gap is frozen (and one longest stall, so that a single stall does not pass for the rule).
 #: Source: at .2 % .. 2 % these hold 1 .. 10 bad ones; before, the floor alone is tolerated, which is the stricter test.
-_MIN_ANSWERS = 500
+MIN_ANSWERS_FOR_GAP = 500
 
 #: Stable's share, and its capped mean by pod block, as believed before it answered. Source: JUDGE.md 10.6 (.15 / .3).
 _PRIORS = {
@@ -44,7 +44,7 @@ class Tolerance:
             return
         if self._stable_since_s is None:
             self._stable_since_s = at_s
-        if n_stable >= _MIN_ANSWERS and at_s - self._stable_since_s >= self._longest_stall_s:
+        if n_stable >= MIN_ANSWERS_FOR_GAP and at_s - self._stable_since_s >= self._longest_stall_s:
             limit = self._limit
             harm = max(limit.floor, (limit.ratio - 1.0) * stable_ratio)
             self._gaps = harm, max(limit.ok_floor, (limit.ok_ratio - 1.0) * stable_ratio)

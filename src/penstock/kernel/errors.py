@@ -270,7 +270,7 @@ class NothingToRollBack(ConflictError):
 class PortTaken(ConflictError):
     """{address} is already in use by another program.
 
-    Remedy: choose another one with {option}.
+    Remedy: {remedy}.
     """
 
     code = "port-taken"

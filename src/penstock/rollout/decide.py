@@ -17,7 +17,7 @@ SUSPICIOUS = 20.0
 _PREFLIGHT_S = 60.0
 #: First quiet time, and longest, before a withdrawn canary gets its traffic back, as multiples of the longest stall.
 #: Source: JUDGE section 10.5d (30..300 s at a longest stall of 60 s).
-_QUIET_FIRST, _QUIET_LONGEST = 0.5, 5.0
+QUIET_FIRST, QUIET_LONGEST = 0.5, 5.0
 #: The weight, percent, on which a canary comes back that could not be tested while it was withdrawn: at least this,
 #: or a tenth of what it had. Source: JUDGE section 10.6.
 _BLIND_PCT, _BLIND_SHARE = 1.0, 0.1
@@ -121,7 +121,7 @@ def quiet_needed_s(state: ServiceState) -> float:
 def quiet_after_s(longest_stall_s: float, n_withdrawals: int) -> float:
     """Return the same for a canary that was withdrawn `n_withdrawals` times, >= 1."""
     doublings = min(n_withdrawals - 1, 10)  # by then the longest is reached, and no power overflows
-    return min(longest_stall_s * _QUIET_FIRST * 2.0**doublings, longest_stall_s * _QUIET_LONGEST)
+    return min(longest_stall_s * QUIET_FIRST * 2.0**doublings, longest_stall_s * QUIET_LONGEST)
 
 
 def _end(state: ServiceState, seen: Observed) -> Decision | None:
@@ -171,7 +171,7 @@ def _preflight(state: ServiceState, seen: Observed) -> Decision:
 
 
 def _stepping(state: ServiceState, seen: Observed) -> Decision:
-    if waiting := _not_yet(state, seen):
+    if waiting := _not_yet(state, seen) or _over_budget(state, seen.verdict):
         return Decision(None, waiting)
     proven = "" if seen.verdict.word is Word.HEALTHY else ", not proven equal"
     return next_step(state, f"{seen.n_on_step} requests in {seen.in_phase_s:.0f} s without harm{proven}")
@@ -181,9 +181,31 @@ def _baking(state: ServiceState, seen: Observed) -> Decision:
     if waiting := _not_yet(state, seen):
         return Decision(None, waiting)
     proven = "" if seen.verdict.word is Word.HEALTHY else ", not proven equal"
+    if proven and _plan(state).require_proof:
+        return _unproven(state, seen)
     reason = f"served everybody for {seen.in_phase_s:.0f} s without harm{proven}"
     facts = {"n_canary_requests": seen.verdict.n_canary, "verdict": seen.verdict.as_json()}
     return Decision(Kind.PROMOTED, reason, facts)
+
+
+def _unproven(state: ServiceState, seen: Observed) -> Decision:
+    """Wait for the proof that the plan requires; a person decides when it does not come."""
+    plan, why = _plan(state), _because(seen.verdict)
+    if seen.in_phase_s <= plan.prove_within_s:
+        return Decision(None, f"waiting for proof: {why}")
+    reason = f"inconclusive after {seen.in_phase_s:.0f} s: {why}"
+    return held(state, reason, weight_pct=state.weight_pct, paused=True, n_canary=seen.verdict.n_canary)
+
+
+def _over_budget(state: ServiceState, verdict: Verdict) -> str | None:
+    """Return why the next step could cost too many requests, or None. Source: JUDGE section 5."""
+    budget = _plan(state).budget_ratio
+    weight_pct = next_step(state, "").facts["weight_pct"]
+    at_risk = verdict.failure_bound_ratio * weight_pct / 100.0
+    if budget is None or at_risk <= budget:
+        return None
+    bound = f"the canary may still fail {100 * verdict.failure_bound_ratio:.3g} % of its requests"
+    return f"{bound}, at {weight_pct:g} % that is {100 * at_risk:.3g} % of all (budget {100 * budget:.3g} %)"
 
 
 def _not_yet(state: ServiceState, seen: Observed) -> str | None:
@@ -197,6 +219,7 @@ def _not_yet(state: ServiceState, seen: Observed) -> str | None:
         (seen.in_phase_s < dwell_s, f"dwelling {seen.in_phase_s:.0f} of {dwell_s:.0f} s"),
         (seen.n_on_step < plan.min_requests, f"{seen.n_on_step} of {plan.min_requests} requests on this step"),
         (verdict.evidence >= SUSPICIOUS or verdict.gross_s > 0, f"suspicious: {_because(verdict)}"),
+        (bool(verdict.holds), f"on hold: {'; '.join(verdict.holds)}"),
     )
     return next((why for blocked, why in checks if blocked), None)
 
@@ -212,7 +235,7 @@ def _dwell_needed_s(state: ServiceState) -> float:
     if state.n_withdrawals == 0:
         return dwell_s
     last = stage_of(state) is Phase.BAKING
-    return max(dwell_s, plan.longest_stall_s * _QUIET_LONGEST if last else quiet_needed_s(state))
+    return max(dwell_s, plan.longest_stall_s * QUIET_LONGEST if last else quiet_needed_s(state))
 
 
 def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
@@ -230,7 +253,7 @@ def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
         if not seen.canary_healthy or suspicious or quiet_s < needed_s:
             return Decision(None, f"testing again with replayed requests, quiet {quiet_s:.0f} of {needed_s:.0f} s")
         return Decision(Kind.RESTORED, f"behaved for {quiet_s:.0f} s under replayed requests", facts)
-    if not seen.canary_healthy or seen.in_phase_s < plan.longest_stall_s * _QUIET_LONGEST:
+    if not seen.canary_healthy or seen.in_phase_s < plan.longest_stall_s * QUIET_LONGEST:
         return Decision(None, "testing again; not every recorded request was replayed yet")
     # What was seen before the withdrawal stands still while nothing can be replayed; only a trickle can tell more.
     trickle_pct = max(_BLIND_PCT, state.step_weight_pct * _BLIND_SHARE)

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     QUARANTINED = "quarantined"
     #: It may.
     UNQUARANTINED = "unquarantined"
+    #: Stable's own servers differ for longer than was assumed: the judge's pod blocks are longer now.
+    LENGTHENED = "lengthened"
     #: Every live gateway acknowledged a generation.
     APPLIED = "applied"
 

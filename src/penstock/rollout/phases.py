@@ -35,6 +35,9 @@ class Phase(StrEnum):
 _P, _K = Phase, Kind
 _ROLLING = (_P.PREFLIGHT, _P.STEPPING, _P.HELD, _P.WITHDRAWN, _P.BAKING, _P.FALLBACK)
 
+#: Entries that belong to every phase, and change none.
+_ANYWHERE = frozenset({_K.APPLIED, _K.LENGTHENED, _K.QUARANTINED, _K.UNQUARANTINED})
+
 #: (phase, kind) -> phases it may lead to; where there are several, the entry's fact `phase` says which.
 TRANSITIONS: Mapping[tuple[Phase, Kind], tuple[Phase, ...]] = {
     (_P.IDLE, _K.ADOPTED): (_P.IDLE,),
@@ -57,11 +60,11 @@ TRANSITIONS: Mapping[tuple[Phase, Kind], tuple[Phase, ...]] = {
     **{(phase, _K.ROLLING_BACK): (_P.ROLLING_BACK,) for phase in _ROLLING},
     **{(phase, _K.HELD): (_P.HELD,) for phase in _ROLLING},
     **{(phase, _K.FELL_BACK): (_P.FALLBACK,) for phase in _ROLLING if phase is not _P.FALLBACK},
-    **{(phase, kind): (phase,) for phase in Phase for kind in (_K.APPLIED, _K.QUARANTINED, _K.UNQUARANTINED)},
+    **{(phase, kind): (phase,) for phase in Phase for kind in _ANYWHERE},
 }
 
 #: Entries that change what the gateways must serve; each is a new generation.
-ROUTING_KINDS = frozenset(Kind) - {_K.APPLIED, _K.QUARANTINED, _K.UNQUARANTINED}
+ROUTING_KINDS = frozenset(Kind) - _ANYWHERE
 
 
 def next_phase(phase: Phase, kind: Kind, wanted: str | None = None) -> Phase:

@@ -18,6 +18,9 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _EVERYBODY_PCT = 100.0
 
+#: A first step above this, or a step of more than twice the one before, is steep. Source: PRODUCT G3.
+_FIRST_PCT = 10.0
+
 
 class OnFailure(StrEnum):
     """What a verdict of HARMFUL leads to."""
@@ -56,6 +59,10 @@ class Plan:
         request_timeout_s: a whole answer must have been given by then.
         repeatable: `METHOD /path` patterns that may be sent twice.
         limits: margins and absolute limits of the judge.
+        budget_ratio: at most this share of all requests may fail because of the canary, with 95 %: a step whose weight
+            times the bound on the canary's failures is above it waits. None: no such rule. Source: JUDGE section 5.
+        require_proof: whether the canary must be proven not worse before it is promoted.
+        prove_within_s: a canary that bakes longer than this without that proof is left to a person.
     """
 
     steps: tuple[Step, ...]
@@ -66,6 +73,9 @@ class Plan:
     request_timeout_s: float = 300.0
     repeatable: tuple[str, ...] = DEFAULT_REPEATABLE
     limits: Limits = field(default_factory=limits_for)
+    budget_ratio: float | None = None
+    require_proof: bool = False
+    prove_within_s: float = 86_400.0
 
     def __post_init__(self) -> None:
         weights = [step.weight_pct for step in self.steps]
@@ -75,11 +85,25 @@ class Plan:
             raise InvalidPlan(why=f"a step must be above 0 and at most 100, not {_listed(weights)}")
         if any(b <= a for a, b in pairwise(weights)):
             raise InvalidPlan(why=f"its steps must grow, not go {_listed(weights)}")
-        times_s = (*(step.dwell_s for step in self.steps), self.max_withdrawn_s)
+        times_s = (*(step.dwell_s for step in self.steps), self.max_withdrawn_s, self.prove_within_s)
         if any(time_s < 0 for time_s in times_s) or min(self.min_requests, self.max_withdrawals) < 0:
             raise InvalidPlan(why="times and counts cannot be negative")
         if self.request_timeout_s <= 0:
             raise InvalidPlan(why="request_timeout must be above zero")
+        if self.budget_ratio is not None and not 0 < self.budget_ratio <= 1:
+            raise InvalidPlan(why="budget_pct must be above 0 and at most 100, e.g. 1")
+
+    @property
+    def steep(self) -> str | None:
+        """What is bold about the steps, one clause; None where they start at 10 % at most and never more than double.
+
+        Source: PRODUCT G3.
+        """
+        weights = [step.weight_pct for step in self.steps]
+        if weights[0] > _FIRST_PCT:
+            return f"it starts at {weights[0]:g} %, above {_FIRST_PCT:g} %"
+        jumps = (f"it goes from {a:g} to {b:g} %, more than double" for a, b in pairwise(weights) if b > 2 * a)
+        return next(jumps, None)
 
     @property
     def longest_stall_s(self) -> float:
@@ -108,6 +132,10 @@ class Plan:
             "request_timeout": self.request_timeout_s,
             "repeatable": list(self.repeatable),
             "false_rollback_pct": self.limits.alpha * 100,
+            "false_promotion_pct": self.limits.beta * 100,
+            "budget_pct": None if self.budget_ratio is None else self.budget_ratio * 100,
+            "require_proof": self.require_proof,
+            "prove_within": self.prove_within_s,
             "limits": {
                 "errors_pct": None if (ratio := self._absolute("errors_limit")) is None else ratio * 100,
                 "p95_ms": self._absolute("latency_limit"),
@@ -138,9 +166,18 @@ _DEFAULTS: dict[str, Any] = {
     "request_timeout": "300s",
     "repeatable": DEFAULT_REPEATABLE,
     "false_rollback_pct": 1.0,
+    "false_promotion_pct": 5.0,
+    "budget_pct": None,
+    "require_proof": False,
+    "prove_within": "24h",
     "limits": {},
 }
 _LIMITS = ("errors_pct", "p95_ms")
+
+#: Steps that evidence alone decides: doubling, each as soon as the budget allows. Source: JUDGE section 5 (ladder, b = 1 %).
+_AUTO = "auto"
+_AUTO_STEPS = "1,2,4,8,16,32,64,100"
+_AUTO_BUDGET_RATIO = 0.01
 
 
 def plan_from(written: Mapping[str, Any]) -> Plan:
@@ -154,6 +191,8 @@ def plan_from(written: Mapping[str, Any]) -> Plan:
         on_failure = OnFailure(fields["on_failure"])
     except ValueError:
         raise InvalidPlan(why=f"on_failure is rollback or hold, not {fields['on_failure']!r}") from None
+    if not isinstance(fields["require_proof"], bool):
+        raise InvalidPlan(why=f"require_proof is true or false, not {fields['require_proof']!r}")
     return Plan(
         steps=_steps(fields),
         min_requests=_count(fields["min_requests"], "min_requests"),
@@ -163,7 +202,16 @@ def plan_from(written: Mapping[str, Any]) -> Plan:
         request_timeout_s=seconds_of(fields["request_timeout"], "request_timeout"),
         repeatable=_patterns(fields["repeatable"]),
         limits=_limits(fields),
+        budget_ratio=_budget(fields),
+        require_proof=fields["require_proof"],
+        prove_within_s=seconds_of(fields["prove_within"], "prove_within"),
     )
+
+
+def _budget(fields: Mapping[str, Any]) -> float | None:
+    if fields["budget_pct"] is not None:
+        return _number(fields["budget_pct"], "budget_pct") / 100
+    return _AUTO_BUDGET_RATIO if fields["steps"] == _AUTO else None
 
 
 def _limits(fields: Mapping[str, Any]) -> Limits:
@@ -175,6 +223,7 @@ def _limits(fields: Mapping[str, Any]) -> Limits:
                 max_p95_ms=None if p95_ms is None else _number(p95_ms, "p95_ms"),
             ),
             alpha=_number(fields["false_rollback_pct"], "false_rollback_pct") / 100,
+            beta=_number(fields["false_promotion_pct"], "false_promotion_pct") / 100,
             longest_stall_s=seconds_of(fields["longest_stall"], "longest_stall"),
         )
     except ValueError as error:
@@ -182,7 +231,7 @@ def _limits(fields: Mapping[str, Any]) -> Limits:
 
 
 def _steps(fields: Mapping[str, Any]) -> tuple[Step, ...]:
-    written = fields["steps"]
+    written = _AUTO_STEPS if fields["steps"] == _AUTO else fields["steps"]
     if isinstance(written, str):
         written = [part.strip().removesuffix("%") for part in written.split(",")]
     elif not isinstance(written, (list, tuple)):

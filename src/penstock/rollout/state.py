@@ -255,6 +255,10 @@ def _unquarantined(state: ServiceState, entry: Entry) -> ServiceState:
     return replace(state, quarantine=kept)
 
 
+def _unchanged(state: ServiceState, _: Entry) -> ServiceState:
+    return state
+
+
 def _applied(state: ServiceState, entry: Entry) -> ServiceState:
     return replace(state, applied_generation=entry.facts["applied"])
 
@@ -286,5 +290,6 @@ _EVOLVE: Mapping[Kind, Callable[[ServiceState, Entry], ServiceState]] = {
     Kind.FELL_BACK: _fell_back,
     Kind.QUARANTINED: _quarantined,
     Kind.UNQUARANTINED: _unquarantined,
+    Kind.LENGTHENED: _unchanged,
     Kind.APPLIED: _applied,
 }

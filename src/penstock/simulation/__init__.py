@@ -1,5 +1,1 @@
-"""What a benchmark compares with: worlds that are simulated instead of lived in.
-
-Peers' decision rules live here, and later scenarios and `simulate`. Pure: no clock, file or chance of its own; a seeded
-numpy Generator comes in as an argument. Nothing that decides about a real rollout may live here.
-"""
+"""Traffic and faults that are made up, and what the judge, `decide()` or a peer would do about them. Pure, seeded."""

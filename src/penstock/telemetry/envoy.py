@@ -10,10 +10,8 @@ from penstock.ports.telemetry import Reading
 from penstock.telemetry.stats_text import Snapshot, grown, parsed
 from penstock.telemetry.tally import tallied
 
-#: One read brings counters, histograms and the age of the process; `detailed` gives each histogram's native bins.
-_STATS = (
-    "/stats?usedonly&histogram_buckets=detailed&filter=^(penstock\\.(rq|ttfb|fault)|attempt\\.failed|server\\.uptime$)"
-)
+#: One read brings everything and the age of the process; `detailed` gives each histogram's native bins.
+_STATS = "/stats?usedonly&histogram_buckets=detailed&filter=^(penstock\\.rq|attempt\\.failed|server\\.uptime$)"
 #: Envoy answers within milliseconds; a tick must not wait much longer than the next one.
 _TIMEOUT_S = 2.0
 
@@ -21,7 +19,7 @@ _TIMEOUT_S = 2.0
 class EnvoyTelemetry:
     """Increments of Envoy's counters since the last successful reading.
 
-    Counters are exact at every reading; histograms follow when Envoy merges them, once a second.
+    A reading holds what Envoy had merged by then, all of it at the same moment, a quarter of a second ago at most.
     """
 
     def __init__(

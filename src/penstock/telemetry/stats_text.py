@@ -1,8 +1,8 @@
 """Reading the text that Envoy's admin answers to `/stats`, and what grew since the text before. Pure.
 
-The counters and histograms are those of the gateway's stats access loggers (see tally.py for what they mean). A line is
-`penstock.rq.arm.tts/2.route.header.pod.127.0.0.1:7001.code.200.flags.-.att.1: 17`; a histogram is a name, a colon, and
-indented lines of which `totals=0,0:5, 1,0.1:12, 120,10:3` holds lower edge, width and cumulative count of each bin.
+The histograms are those of the gateway's stats access loggers (see tally.py for what they mean). Each is a name, a colon,
+and indented lines of which `totals=0,0:5, 1,0.1:12, 120,10:3` holds lower edge, width and count of each bin; a name is
+`penstock.rq.arm.tts/2.pod.127.0.0.1:7001.route.header.code.200.flags.-.att.1.fault.`.
 Source: tests/telemetry/golden_stats.txt, recorded from Envoy 1.40.
 """
 
@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 _TAG = re.compile(r"\.(arm|route|pod|code|flags|att|fault)\.")
-_UPTIME = "server.uptime"
+_UPTIME = "server.uptime: "
 _TOTALS = "  totals="
 
-#: A counter's or histogram's labels, by tag; the name before the first tag stands under `name`.
+#: A histogram's labels, by tag; the name before the first tag stands under `name`.
 Labels = Mapping[str, str]
+#: Lower edge of a bin -> observations in it.
+Bins = Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,10 @@ class Snapshot:
     """Everything that one answer held.
 
     Attributes:
-        counters: whole name -> value, as it was written.
         histograms: whole name -> totals, as they were written.
         uptime_s: seconds since the gateway started; None when it did not say.
     """
 
-    counters: Mapping[str, str] = field(default_factory=dict)
     histograms: Mapping[str, str] = field(default_factory=dict)
     uptime_s: int | None = None
 
@@ -39,31 +39,27 @@ class Growth:
     """What was added between two snapshots; what did not change is absent.
 
     Attributes:
-        counters: labels and increment, > 0.
         histograms: labels and lower edge (ms) -> increment, > 0.
         was_reset: whether something fell or vanished, so that counts may have been lost.
     """
 
-    counters: tuple[tuple[Labels, int], ...] = ()
-    histograms: tuple[tuple[Labels, Mapping[int, int]], ...] = ()
+    histograms: tuple[tuple[Labels, Bins], ...] = ()
     was_reset: bool = False
 
 
 def parsed(text: str) -> Snapshot:
-    """Return the snapshot that `text` holds; lines that are neither counter, histogram nor uptime are skipped."""
-    counters: dict[str, str] = {}
+    """Return the snapshot that `text` holds; lines that are neither histogram nor uptime are skipped."""
     histograms: dict[str, str] = {}
-    histogram = ""
+    uptime_s: int | None = None
+    name = ""
     for line in text.splitlines():
         if line.startswith(_TOTALS):
-            histograms[histogram] = line[len(_TOTALS) :]
+            histograms[name] = line[len(_TOTALS) :]
+        elif line.startswith(_UPTIME):
+            uptime_s = int(line[len(_UPTIME) :])
         elif not line.startswith(" "):
-            name, _, value = line.rpartition(":")
-            histogram = name
-            if value[1:].isdecimal():
-                counters[name] = value[1:]
-    uptime = counters.pop(_UPTIME, None)
-    return Snapshot(counters, histograms, int(uptime) if uptime else None)
+            name = line.rpartition(":")[0]
+    return Snapshot(histograms, uptime_s)
 
 
 def grown(before: Snapshot, now: Snapshot) -> Growth:
@@ -71,40 +67,27 @@ def grown(before: Snapshot, now: Snapshot) -> Growth:
     restarted = _restarted(before, now)
     if restarted:
         before = Snapshot()
-    counters: list[tuple[Labels, int]] = []
-    histograms: list[tuple[Labels, Mapping[int, int]]] = []
-    was_reset = restarted or not (
-        before.counters.keys() <= now.counters.keys() and before.histograms.keys() <= now.histograms.keys()
-    )
-    for name, value in now.counters.items():
-        old = before.counters.get(name, "0")
-        if value != old:
-            increment, fell = _increment(int(old), int(value))
-            was_reset |= fell
-            counters.append((labels_of(name), increment))
+    was_reset = restarted or not before.histograms.keys() <= now.histograms.keys()
+    histograms: list[tuple[Labels, Bins]] = []
     for name, totals in now.histograms.items():
         old = before.histograms.get(name, "")
         if totals != old:
             bins, fell = _added(_bins(old), _bins(totals))
             was_reset |= fell
             histograms.append((labels_of(name), bins))
-    return Growth(tuple((labels, n) for labels, n in counters if n), tuple(histograms), was_reset=was_reset)
+    return Growth(tuple(histograms), was_reset=was_reset)
 
 
 @lru_cache(maxsize=4096)
 def labels_of(name: str) -> Labels:
-    """Split a whole name, `prefix.counter.tag.value.tag.value`, at its tags, in whatever order they stand."""
-    prefix, counter, tags = name.split(".", 2)
+    """Split a whole name, `prefix.histogram.tag.value.tag.value`, at its tags, in whatever order they stand."""
+    prefix, histogram, tags = name.split(".", 2)
     _, *parts = _TAG.split(f".{tags}")
-    return {"name": f"{prefix}.{counter}"} | dict(zip(parts[::2], parts[1::2], strict=True))
+    return {"name": f"{prefix}.{histogram}"} | dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _restarted(before: Snapshot, now: Snapshot) -> bool:
     return before.uptime_s is not None and now.uptime_s is not None and now.uptime_s < before.uptime_s
-
-
-def _increment(old: int, new: int) -> tuple[int, bool]:
-    return (new, True) if new < old else (new - old, False)
 
 
 def _bins(totals: str) -> dict[int, int]:
@@ -117,7 +100,7 @@ def _bins(totals: str) -> dict[int, int]:
     return bins
 
 
-def _added(old: Mapping[int, int], new: Mapping[int, int]) -> tuple[dict[int, int], bool]:
+def _added(old: Bins, new: Bins) -> tuple[dict[int, int], bool]:
     """Bins fall together: a histogram of which one bin fell was reset as a whole."""
     fell = any(new.get(edge, 0) < n for edge, n in old.items())
     base = {} if fell else old

@@ -1,11 +1,13 @@
-"""From the gateway's counters to what the judge is fed. Pure.
+"""From what the gateway counted to what the judge is fed. Pure.
 
-The gateway counts three things, all labelled with the arm (`<service>/<release number>`), the pod and the route:
+The gateway observes two things, both labelled with the arm (`<service>/<release number>`), the pod and the route:
 
-- `penstock.rq`: answers to users, with status code, response flags and the number of attempts that were made;
+- `penstock.rq`: answers to users, in milliseconds to the first byte, with status code, response flags, the number of
+  attempts that were made, and the fault that the server named in `X-Penstock-Fault`;
 - `attempt.failed`: attempts on a pod that failed by themselves: 5xx, refused, reset, garbage. Attempts that the gateway
-  cut off (its time-out, or the user left) have no code and no flag there and say nothing;
-- `penstock.fault`: answers that the server marked with `X-Penstock-Fault`.
+  cut off (its time-out, or the user left) have no code and no flag there and say nothing.
+
+An observation counts as one, whatever its value.
 
 The arithmetic. Every attempt counts once, on the pod that made it, whether or not a retry hid it. `own` means that the
 pod belongs to the arm's release.
@@ -38,7 +40,7 @@ from dataclasses import dataclass, field
 
 from penstock.judge.counts import PodCounts
 from penstock.ports.telemetry import ServiceReading
-from penstock.telemetry.stats_text import Growth, Labels
+from penstock.telemetry.stats_text import Bins, Growth, Labels
 
 #: The pod of what no endpoint of the release answered.
 NOBODY = "-"
@@ -108,16 +110,17 @@ class _Arm:
             pod.n += n
             pod.client_errors += n if code >= _CLIENT_ERROR else 0
 
-    def add_fault(self, labels: Labels, n: int) -> None:
-        if labels["pod"] in self.own:
-            faults = self.on(labels["pod"]).faults
-            faults[labels["fault"]] = faults.get(labels["fault"], 0) + n
-
-    def add_latency(self, labels: Labels, bins: Mapping[int, int]) -> None:
-        if labels["pod"] in self.own:
-            latency_ms = self.on(labels["pod"]).latency_ms
+    def add_marks(self, labels: Labels, bins: Bins) -> None:
+        """Add what else an answer says about its own pod: the fault it named, and when its first byte came."""
+        if labels["pod"] not in self.own:
+            return
+        pod = self.on(labels["pod"])
+        if fault := labels.get("fault"):
+            pod.faults[fault] = pod.faults.get(fault, 0) + sum(bins.values())
+        # An answer that failed has no time to its first byte worth knowing, or none at all.
+        if int(labels["code"]) < _SERVER_ERROR:
             for edge, n in bins.items():
-                latency_ms[edge] = latency_ms.get(edge, 0) + n
+                pod.latency_ms[edge] = pod.latency_ms.get(edge, 0) + n
 
     def counts(self, release: int) -> Iterable[PodCounts]:
         untried = min(self.n_failed_elsewhere, max(0, self.n_later_elsewhere - self.n_failed_own))
@@ -126,7 +129,7 @@ class _Arm:
             self.on(NOBODY).errors += untried
         for name, pod in self.pods.items():
             if pod.n or pod.latency_ms:
-                # A fault is counted a moment after its answer; a reading in between must not hold more faults than n.
+                # A failed answer's fault stands in n as its attempt, which ended before: maybe in the reading before.
                 faults = {fault: min(n, pod.n) for fault, n in pod.faults.items()}
                 yield PodCounts(release, name, pod.n, pod.errors, pod.client_errors, faults, pod.latency_ms)
 
@@ -157,29 +160,24 @@ def tallied(growth: Growth, pods_of: Callable[[str, int], frozenset[str]]) -> Ma
     nothing about is left out.
     """
     services: dict[str, _Service] = {}
-    for labels, n in growth.counters:
-        if found := _arm_of(services, labels, pods_of):
-            _add_counter(*found, labels, n)
     for labels, bins in growth.histograms:
-        if labels["name"] != "penstock.ttfb" or labels["route"].startswith(_OVERRIDE):
-            continue
         if found := _arm_of(services, labels, pods_of):
-            found[1].add_latency(labels, bins)
+            _add(*found, labels, bins)
     readings = {name: service.reading() for name, service in services.items()}
     return {name: r for name, r in readings.items() if r.counts or r.n_requests or r.n_overridden}
 
 
-def _add_counter(service: _Service, arm: _Arm, labels: Labels, n: int) -> None:
+def _add(service: _Service, arm: _Arm, labels: Labels, bins: Bins) -> None:
+    n = sum(bins.values())
     overridden = labels["route"].startswith(_OVERRIDE)
     match labels["name"]:
         case "penstock.rq" if int(labels["code"]):
             service.add_user(labels["route"], n)
             if not overridden:
                 arm.add_answer(labels, n)
+                arm.add_marks(labels, bins)
         case "attempt.failed" if not overridden:
             arm.add_failed_attempt(labels, n)
-        case "penstock.fault" if not overridden:
-            arm.add_fault(labels, n)
 
 
 def _arm_of(

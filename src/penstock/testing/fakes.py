@@ -1,12 +1,13 @@
 """Every port in memory: the same laws as the real drivers, with faults at the flick of a switch."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from penstock.judge.counts import PodCounts
 from penstock.kernel.errors import (
@@ -136,6 +137,20 @@ class MemoryJournal:
         self._term = 0
         if self.book.owner is self:
             self.book.owner = None
+
+
+class FakeMemory:
+    """What a judge knows, as JSON would bring it back."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def save(self, service: str, state: Mapping[str, Any]) -> bool:
+        self.kept[service] = json.dumps(state, allow_nan=False)
+        return True
+
+    async def load(self, service: str) -> dict[str, Any] | None:
+        return json.loads(self.kept[service]) if service in self.kept else None
 
 
 @dataclass

@@ -1,85 +1,81 @@
 """What Envoy counts, inside itself: the contract with `penstock.telemetry.envoy`, which reads it.
 
-`penstock.rq` one per answer, `penstock.ttfb` time to the first byte, `penstock.fault` answers that the server marked,
-`attempt.failed` failed attempts, also those that a retry then hid from the client. Successful attempts are not logged
-one by one: that would cost on every request.
+`penstock.rq` one observation per answer, `attempt.failed` one per failed attempt, also those that a retry then hid from
+the client. Successful attempts are not logged one by one: that would cost on every request.
+
+Both are histograms, not counters: one observation both counts an answer and times it, for half of what a counter and a
+histogram cost. And Envoy merges all histograms at the same moment, so that errors and successes never stem from
+different ones. Source: measured, instructions per request under callgrind.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.gateways.envoy.names import METADATA
 from penstock.routing.table import FAULT_HEADER
 
-_TYPE = "type.googleapis.com/envoy."
-_POD = f"%UPSTREAM_METADATA({METADATA}:pod)%"
-_ARM: Mapping[str, str] = {"arm": "%UPSTREAM_CLUSTER%", "pod": _POD}
+_TYPE = "type.googleapis.com/"
+_EXTENSION = f"{_TYPE}envoy.extensions."
+#: An endpoint's host name is its pod, see `clusters`; asking its metadata for it costs five times as much.
+_ARM: Mapping[str, str] = {"arm": "%UPSTREAM_CLUSTER%", "pod": "%UPSTREAM_HOST_NAME%", "route": "%ROUTE_NAME%"}
 _HOW: Mapping[str, str] = {"code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%"}
-_ROUTE: Mapping[str, str] = {"route": "%ROUTE_NAME%"}
-_FAULT = f"response.headers['{FAULT_HEADER}']"
+#: Milliseconds to the first byte. Where none came, any number that is always there: the answer still counts.
+_FIRST_BYTE_MS = '%COALESCE({"operators":[{"command":"RESPONSE_DURATION"},{"command":"RESPONSE_CODE"}]})%'
 
 
 def answer_loggers() -> list[dict[str, Any]]:
-    """Return the loggers of answers to clients."""
-    rq = _counter("rq", {**_ARM, **_ROUTE, **_HOW, "att": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"})
-    fault = _counter("fault", {**_ARM, **_ROUTE, "fault": f"%RESP({FAULT_HEADER}):32%"})
-    ttfb = {"stat": _stat("ttfb", {**_ARM, **_ROUTE}), "unit": "Milliseconds", "value_format": "%RESPONSE_DURATION%"}
-    # An answer that failed has no time to its first byte worth knowing, or none at all.
-    timed = {"and_filter": {"filters": [_status("GE", 100), _status("LE", 499)]}}
-    named = _cel(f"'{FAULT_HEADER}' in response.headers && {_FAULT}.matches('^[a-z-]{{1,32}}$')")
-    return [
-        _logger("penstock", counters=[rq]),
-        _logger("penstock", histograms=[ttfb], only=timed),
-        _logger("penstock", counters=[fault], only=named),
-    ]
+    """Return the logger of answers to clients."""
+    tags = [_labels({**_ARM, **_HOW, "att": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"}), _fault()]
+    return [_logger("penstock", {"stat": {"name": "rq", "tags": tags}, "value_format": _FIRST_BYTE_MS})]
 
 
 def attempt_loggers() -> list[dict[str, Any]]:
     """Return the logger of failed attempts: a server error, or any flag (reset, refused, broken)."""
+    failed = {"stat": {"name": "failed", "tags": [_labels({**_ARM, **_HOW})]}, "value_format": "%RESPONSE_CODE%"}
     flagged: dict[str, Any] = {"response_flag_filter": {}}
-    failed = _counter("failed", {**_ARM, **_ROUTE, **_HOW})
-    return [_logger("attempt", counters=[failed], only={"or_filter": {"filters": [_status("GE", 500), flagged]}})]
+    server_error = {"op": "GE", "value": {"default_value": 500, "runtime_key": "counting.server_error"}}
+    either = [{"status_code_filter": {"comparison": server_error}}, flagged]
+    return [{**_logger("attempt", failed), "filter": {"or_filter": {"filters": either}}}]
 
 
-def _logger(
-    prefix: str,
-    *,
-    counters: list[Any] | None = None,
-    histograms: list[Any] | None = None,
-    only: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    config = {
-        "@type": f"{_TYPE}extensions.access_loggers.stats.v3.Config",
-        "stat_prefix": prefix,
-        "counters": counters or [],
-        "histograms": histograms or [],
+def _logger(prefix: str, histogram: dict[str, Any]) -> dict[str, Any]:
+    """Return a stats logger; as a TypedStruct, since the published Python messages know no rules of tags yet."""
+    return {
+        "name": "envoy.access_loggers.stats",
+        "typed_config": {
+            "@type": f"{_TYPE}xds.type.v3.TypedStruct",
+            "type_url": f"{_EXTENSION}access_loggers.stats.v3.Config",
+            "value": {"stat_prefix": prefix, "histograms": [{"unit": "Milliseconds", **histogram}]},
+        },
     }
-    logger: dict[str, Any] = {"name": "envoy.access_loggers.stats", "typed_config": config}
-    return {**logger, "filter": only} if only else logger
 
 
-def _counter(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    return {"stat": _stat(name, tags), "value_fixed": 1}
-
-
-def _stat(name: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return a stat with all its labels written into one tag: the same text, and 3 % less CPU per request.
+def _labels(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return all labels written into one tag: the same text, and 3 % less CPU per request.
 
     Source: measured, instructions per request under callgrind, one tag against six.
     """
     (first, value), *others = tags.items()
-    labels = value + "".join(f".{tag}.{value}" for tag, value in others)
-    return {"name": name, "tags": [{"name": first, "value_format": labels}]}
+    return {"name": first, "value_format": value + "".join(f".{tag}.{value}" for tag, value in others)}
 
 
-def _status(comparison: str, code: int) -> dict[str, Any]:
-    value = {"default_value": code, "runtime_key": f"counting.{code}"}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+def _fault() -> dict[str, Any]:
+    """Return the label of answers that their server marked.
 
-
-def _cel(expression: str) -> dict[str, Any]:
-    config = {
-        "@type": f"{_TYPE}extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        "expression": expression,
+    The server writes the value, and every new one is a histogram for ever: what is no plain name is dropped. A rule costs
+    a quarter of an expression that looks for the header.
+    """
+    value = {
+        "name": "value",
+        "typed_config": {"@type": f"{_EXTENSION}matching.common_inputs.stats.v3.StatTagValueInput"},
     }
-    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
+    plain = {"safe_regex": {"google_re2": {}, "regex": "[a-z-]{0,32}"}}
+    drop = {"@type": f"{_EXTENSION}matching.actions.transform_stat.v3.TransformStat", "drop_tag": {}}
+    rule = {
+        "predicate": {"not_matcher": {"single_predicate": {"input": value, "value_match": plain}}},
+        "on_match": {"action": {"name": "drop", "typed_config": drop}},
+    }
+    return {
+        "name": "fault",
+        "value_format": f"%RESP({FAULT_HEADER}):33%",
+        "rules": {"matcher_list": {"matchers": [rule]}},
+    }

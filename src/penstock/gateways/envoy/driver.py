@@ -100,8 +100,10 @@ class EnvoyGateway:
         """
         adopted = await self._supervisor.adopt()
         for table in tables:
-            if not adopted:
-                check_free(table.listen)
+            if not adopted:  # a service keeps the address that its clients know; only one that runs can be moved
+                check_free(
+                    table.listen, f"stop that program and start again: clients of {table.service} use this address"
+                )
             await self._learn(table)
             self._tables[table.service] = table
             self._in_force[table.service] = table.generation

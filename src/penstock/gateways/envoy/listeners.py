@@ -40,8 +40,14 @@ def _router() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", "typed_config": {"@type": router, **_ROUTER}}
 
 
-#: Servers see what the client sent; only failed attempts are logged one by one.
-_ROUTER: dict[str, Any] = {"upstream_log": attempt_loggers(), "suppress_envoy_headers": True}
+#: Servers see what the client sent; only failed attempts are logged one by one. Envoy's own statistics per cluster and
+#: status would count every answer a second time, at 7 % of what a request costs.
+#: Source: measured, instructions per request under callgrind.
+_ROUTER: dict[str, Any] = {
+    "upstream_log": attempt_loggers(),
+    "suppress_envoy_headers": True,
+    "dynamic_stats": False,
+}
 
 
 def _mint() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from penstock.registry.release import Endpoint
 _HELLO_S = 2.0
 
 
-def check_free(listen: str) -> None:
+def check_free(listen: str, remedy: str = "choose another one with --listen") -> None:
     """Raise PortTaken where another program listens: Envoy's own socket option would silently share the port."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -22,7 +22,7 @@ def check_free(listen: str) -> None:
         socket.create_server((host.strip("[]"), int(port)), family=family).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(address=listen, option="--listen") from None
+            raise PortTaken(address=listen, remedy=remedy) from None
         raise GatewayFailed(why=f"{listen}: {error.strerror}", log="--listen") from None
 
 

@@ -14,8 +14,6 @@ from google.protobuf import json_format
 
 # Messages inside `Any` fields are found by their descriptors, which exist once their modules were imported.
 for _module in (
-    "access_loggers.filters.cel.v3.cel_pb2",
-    "access_loggers.stats.v3.stats_pb2",
     "filters.http.router.v3.router_pb2",
     "filters.network.http_connection_manager.v3.http_connection_manager_pb2",
     "http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
@@ -25,6 +23,7 @@ for _module in (
     "upstreams.http.v3.http_protocol_options_pb2",
 ):
     importlib.import_module(f"envoy.extensions.{_module}")
+importlib.import_module("xds.type.v3.typed_struct_pb2")
 
 CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, RUNTIME = "clusters", "endpoints", "listeners", "routes", "runtime"
 _MESSAGES = {

@@ -1,5 +1,6 @@
 """`penstock replay`: exit codes, bad input, JSON, tables, several files at once."""
 
+import gc
 import gzip
 import io
 import json
@@ -14,6 +15,8 @@ import jsonschema_rs
 import pytest
 
 from penstock.cli import replay as replaying
+from penstock.cli.replay.judging import Asked, Judged, tried
+from penstock.simulation.declared import declared_from
 from tests.cli.conftest import Command, Result
 from tests.simulation.recordings import latencies, line, shares
 
@@ -105,6 +108,25 @@ def test_of_several_files_one_that_cannot_be_judged_does_not_stop_the_others(pen
     error, answer = documents(done)
     assert (error["error"]["code"], answer["outcome"]) == ("invalid-record", "promote")
     assert "good.jsonl.missing cannot be judged: it cannot be read: No such file" in done.err
+
+
+def test_an_error_travels_as_its_class_and_facts(good: str, bad: str) -> None:
+    asked = Asked(declared_from({}))
+    found = tried(good + ".missing", asked)
+    assert isinstance(found, tuple)
+    assert found[0](**found[1]).message.endswith("it cannot be read: No such file or directory.")
+    judged = tried(bad, asked)
+    assert isinstance(judged, Judged)
+    assert judged.answer["outcome"] == "rollback"
+
+
+def test_the_collector_is_left_as_it_was(good: str) -> None:
+    gc.disable()
+    try:
+        tried(good, Asked(declared_from({})))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_process_that_is_killed_is_said(penstock: Command, good: str, monkeypatch: pytest.MonkeyPatch) -> None:

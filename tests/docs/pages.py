@@ -21,11 +21,11 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PROGRAM: Any = typer.main.get_command(app)
 
 _EXIT_CODES = {
-    ExitCode.OK: "done; with `--watch`: promoted",
+    ExitCode.OK: "done; with `--watch`, and of one file replayed: promoted",
     ExitCode.ERROR: "something failed; `doctor`: something is wrong",
     ExitCode.USAGE: "the command cannot be meant as written",
-    ExitCode.ROLLED_BACK: "`release --watch`: rolled back",
-    ExitCode.PAUSED: "`release --watch`: a person has to look, or stopped it",
+    ExitCode.ROLLED_BACK: "`release --watch`, `replay`: rolled back",
+    ExitCode.PAUSED: "`release --watch`: a person has to look, or stopped it; `replay`: withdrawn, or undecided",
     ExitCode.TIMEOUT: "`release --watch`: `--timeout` is over, the rollout goes on",
     ExitCode.REFUSED: "refused, or quarantined",
     ExitCode.CONFLICT: "does not fit the present state",

@@ -7,6 +7,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ from ruamel.yaml import YAML
 
 from penstock.rollout.entry import Draft, Kind
 from penstock.rollout.plan import plan_from
+from penstock.simulation.declared import FILE_FIELDS, METRIC_FIELDS, chosen_for, declared_from
+from penstock.simulation.lines import SHAPES, Shape, line_of
 from penstock.stores.sql import SqlJournal
 from penstock.testing.fakes import ManualClock
 from tests.docs.pages import PROGRAM
-from tests.docs.reading import PAGES, ROOT, anchors, blocks, code_spans, commands, links, text_of
+from tests.docs.reading import PAGES, ROOT, anchors, blocks, code_spans, commands, links, rows, section, text_of
 
+#: Fields that a limits file has and a plan has not.
+LIMITS_ONLY = set(FILE_FIELDS) - {"longest_stall"}
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 JOURNAL = ROOT / "docs" / "reference" / "journal.md"
 
@@ -70,7 +75,30 @@ def test_every_command_in_a_sentence_exists_with_its_options(page: Path) -> None
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_plan_is_one(page: Path) -> None:
     for block in blocks(page, "yaml"):
-        plan_from(YAML(typ="safe", pure=True).load(block))
+        fields = YAML(typ="safe", pure=True).load(block)
+        if not set(fields) & LIMITS_ONLY:
+            plan_from(fields)
+
+
+def test_the_page_on_replay_has_limits_that_can_be_used_and_every_field() -> None:
+    page = ROOT / "docs" / "howto" / "replay.md"
+    (block,) = blocks(page, "yaml")
+    fields = YAML(typ="safe", pure=True).load(block)
+    shapes = {"errors": Shape.SHARE, "latency": Shape.SAMPLES, "stars": Shape.SCORES, "heat": Shape.LEVEL}
+    chosen = chosen_for(declared_from(fields), shapes, file="f")
+    assert chosen.notes == ()
+    assert set(rows(section(page, "Fields of a limits file"))) == set(FILE_FIELDS)
+    assert set(rows(section(page, "Fields of a metric"))) == set(METRIC_FIELDS)
+
+
+def test_the_page_on_recorded_counts_has_every_field_and_its_lines_are_lines() -> None:
+    page = ROOT / "docs" / "reference" / "recorded-counts.md"
+    schema = json.loads((files("penstock.simulation") / "recorded.schema.json").read_text(encoding="utf-8"))
+    assert set(rows(section(page, "Fields of every line"))) | set(rows(section(page, "Counts"))) == set(
+        schema["properties"]
+    )
+    lines = [line for block in blocks(page, "jsonl") for line in block.splitlines()]
+    assert set(SHAPES.values()) == {line_of(line.encode()).shape for line in lines}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -217,8 +217,9 @@ class BettingProcess:
         if len(gains) < len(BETS):
             gains += [gains[-1]] * (len(BETS) - len(gains))
         wealth = list(map(add, self._log_wealth, gains))
-        if max(wealth) > self._most_nats:
-            wealth = [min(one, self._most_nats) for one in wealth]
+        most_nats = self._most_nats
+        if max(wealth) > most_nats:
+            wealth = [one if one < most_nats else most_nats for one in wealth]  # noqa: FURB136 - min() takes five times as long
         self._log_wealth = wealth
         self._evidence = None
 

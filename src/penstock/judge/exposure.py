@@ -18,6 +18,9 @@ _BETA = 0.05
 #: Wealth is cut to this, so that a canary that broke later is seen as such. Source: JUDGE.md 10.1.5.
 _MOST_NATS = math.log(1000.0)
 
+#: Counts that are bet on together, at most.
+_MOST_DUE = 256
+
 
 class FailureBound:
     """The bound, and the evidence behind it."""
@@ -27,18 +30,29 @@ class FailureBound:
         self._when_bad = np.broadcast_to(np.log1p(-bets), (len(GRID), len(_BETS))).copy()
         self._when_good = np.log1p(bets * shares / (1.0 - shares))
         self._log_wealth = np.zeros((len(GRID), len(_BETS)))
+        #: Counts that are not bet on yet: a replay never asks for the bound, and numpy is quicker with many at once.
+        self._due: list[tuple[int, int]] = []
 
     @property
     def ratio(self) -> float:
         """The canary fails at most this share of its answers, 0..1."""
+        self._bet()
         refuted = np.exp(self._log_wealth).mean(axis=1) >= 1.0 / _BETA
         return float(np.array(GRID)[refuted].min(initial=1.0))
 
     def observe(self, n: int, bad: int) -> None:
         """Count the canary's answers: `bad` of `n` failed."""
+        self._due.append((n, bad))
+        if len(self._due) >= _MOST_DUE:
+            self._bet()
+
+    def _bet(self) -> None:
+        """Bet on what is due, one count after the other: wealth is cut after each."""
+        if not self._due:
+            return
+        n, bad = np.array(self._due, dtype=float).T[:, :, None, None]
         wealth = self._log_wealth
-        if bad:
-            wealth += bad * self._when_bad + (n - bad) * self._when_good
-        else:
-            wealth += n * self._when_good
-        np.minimum(wealth, _MOST_NATS, out=wealth)
+        for gain in bad * self._when_bad + (n - bad) * self._when_good:
+            np.add(wealth, gain, out=wealth)
+            np.minimum(wealth, _MOST_NATS, out=wealth)
+        self._due = []

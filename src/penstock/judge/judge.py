@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from penstock.judge.answers import Answers, cleaned, cleaned_measures
 from penstock.judge.betting import planned_starts
 from penstock.judge.counts import Measure, Round, Tick
-from penstock.judge.edges import Edges, TwoDigits
+from penstock.judge.edges import Edges
 from penstock.judge.exposure import FailureBound
 from penstock.judge.gross import GrossRule, PodAnswers
 from penstock.judge.kinds import AnyMetric, metric_for
-from penstock.judge.latency import Stretch, Timing
-from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits, MetricKind, MetricLimit
+from penstock.judge.latency import timings_for
+from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits
 from penstock.judge.metric import ComparedMetric
 from penstock.judge.pairs import slower_in_pair
 from penstock.judge.placebo import Placebo
@@ -82,7 +82,7 @@ class Judge:
         self._limits = limits
         self.placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
         self._weights = dict(limits.weights)
-        self._timings = _timings(limits, edges or {})
+        self._timings = timings_for(limits, edges or {})
         judged = [limit for limit in limits.metrics if limit.name in self._weights or limit.kind in HOLDING]
         self._metrics: dict[str, AnyMetric] = {
             limit.name: metric_for(
@@ -140,7 +140,7 @@ class Judge:
     def request_evidence(self) -> float:
         """The weighted e-value of single requests, >= 0; at 20 it raises the alarm."""
         metrics = self._metrics
-        return sum(weight * metrics[name].request_evidence for name, weight in self._weights.items())
+        return sum([weight * metrics[name].request_evidence for name, weight in self._weights.items()])
 
     @property
     def gross_s(self) -> float:
@@ -332,7 +332,7 @@ class Judge:
     def _look_for_alarm(self, at_s: float) -> None:
         """After an alarm the evidence starts again at the next tick, so that a canary that recovers falls quiet."""
         metrics, total = self._metrics, self.request_evidence
-        withdraws = any(metric.withdraws for metric in metrics.values())
+        withdraws = any([metric.withdraws for metric in metrics.values()])  # noqa: C419 - a list is faster for so few
         if total >= ALARM_EVIDENCE or withdraws:
             self._alarm_at_s = self._quiet_since_s = at_s
             parts = {name: weight * metrics[name].request_evidence for name, weight in self._weights.items()}
@@ -438,19 +438,3 @@ class Judge:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in names)
-
-
-def _timings(limits: Limits, edges: Mapping[str, Edges]) -> dict[str, Timing]:
-    """Return one timing per source of latencies, with the quantiles that its metrics compare."""
-    by_source: dict[str, list[MetricLimit]] = {}
-    for limit in limits.metrics:
-        if limit.kind is MetricKind.LATENCY:
-            by_source.setdefault(limit.read_from, []).append(limit)
-    return {
-        source: Timing(
-            edges.get(source, TwoDigits()),
-            [Stretch(limit.quantile, limit.margin) for limit in some if limit.limit is None],
-            longest_stall_s=limits.longest_stall_s,
-        )
-        for source, some in by_source.items()
-    }

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from penstock.judge.edges import Edges
+from penstock.judge.edges import Edges, TwoDigits
+from penstock.judge.limits import Limits, MetricKind, MetricLimit
 
 #: Share of stable's answers above the edge that stands for the quantile may exceed what it should be by this factor.
 _COARSENESS = 1.5
@@ -200,3 +201,19 @@ class Timing:
     def thaw(self) -> None:
         self.users.thaw()
         self.probes.thaw()
+
+
+def timings_for(limits: Limits, edges: Mapping[str, Edges]) -> dict[str, Timing]:
+    """Return one timing per source of latencies, with the quantiles that its metrics compare."""
+    by_source: dict[str, list[MetricLimit]] = {}
+    for limit in limits.metrics:
+        if limit.kind is MetricKind.LATENCY:
+            by_source.setdefault(limit.read_from, []).append(limit)
+    return {
+        source: Timing(
+            edges.get(source, TwoDigits()),
+            [Stretch(limit.quantile, limit.margin) for limit in some if limit.limit is None],
+            longest_stall_s=limits.longest_stall_s,
+        )
+        for source, some in by_source.items()
+    }

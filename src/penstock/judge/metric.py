@@ -179,7 +179,13 @@ class ComparedMetric:
         if reading is None or reading.n <= 0:
             return
         canary = measure.canary
-        self._tally(reading, canary=canary, probes=probes)
+        sums = self._sums
+        if canary:
+            sums[1 if probes else 0] += reading.n
+            sums[2] += reading.bad
+        else:
+            sums[3] += reading.n
+            sums[4] += reading.bad
         for_requests, for_blocks = warm
         if for_blocks:
             self.blocks.add(canary=canary, pod=measure.pod, n=reading.n, bad=reading.bad_for_blocks, probes=probes)
@@ -305,15 +311,6 @@ class ComparedMetric:
             return 0
         known.add(user)
         return 1
-
-    def _tally(self, reading: Reading, *, canary: bool, probes: bool) -> None:
-        sums = self._sums
-        if canary:
-            sums[1 if probes else 0] += reading.n
-            sums[2] += reading.bad
-        else:
-            sums[3] += reading.n
-            sums[4] += reading.bad
 
     def _known_share(self) -> float:
         """Share of bad answers that a good canary would have: the limit itself where stable does not count."""

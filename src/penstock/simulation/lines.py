@@ -72,7 +72,7 @@ Counts = Mapping[str, Any]
 def line_of(text: bytes) -> Line:
     """Read one line. Raises ValueError with a sentence that names what is wrong."""
     fields = _decoded(text)
-    shape, counts_of = _layout(tuple(fields))
+    shape = _layout(tuple(fields))
     at_s, arm, metric = fields["t"], fields["arm"], fields["metric"]
     if type(at_s) is not float or not 0.0 <= at_s <= _MOST:
         at_s = _number("t", at_s)
@@ -86,7 +86,7 @@ def line_of(text: bytes) -> Line:
         n, bad = _answers(fields["n"], fields["bad"])
         measure = Measure(metric, arm == "canary", pod, n, bad, user=user)
     else:
-        measure = Measure(metric, arm == "canary", pod, user=user, **counts_of(fields))
+        measure = Measure(metric, arm == "canary", pod, user=user, **_READERS[shape](fields))
     return Line(at_s, shape, measure, *_rare(fields))
 
 
@@ -126,11 +126,6 @@ def _decoded(text: bytes) -> dict[str, Any]:
     if type(fields) is not dict:
         raise ValueError(f"it is {_shown(fields)}; a line is one object, e.g. {_EXAMPLE}")
     return fields
-
-
-def _share(fields: Mapping[str, Any]) -> Counts:
-    n, bad = _answers(fields["n"], fields["bad"])
-    return {"n": n, "bad": bad}
 
 
 def _answers(n: object, bad: object) -> tuple[int, int]:
@@ -246,28 +241,38 @@ def _shown(value: object) -> str:
 
 _EXAMPLE = '{"t": 12, "arm": "canary", "metric": "errors", "n": 50, "bad": 1}'
 
-_Reader = Callable[[Mapping[str, Any]], Counts]
 _NEEDED = frozenset({"t", "arm", "metric"})
 _OPTIONAL = frozenset({"pod", "user", "node", "seq", "probes"})
-SHAPES: Mapping[frozenset[str], tuple[Shape, _Reader]] = MappingProxyType(
+SHAPES: Mapping[frozenset[str], Shape] = MappingProxyType(
     {
-        frozenset({"n", "bad"}): (Shape.SHARE, _share),
-        frozenset({"scores"}): (Shape.SCORES, _scores),
-        frozenset({"samples_s"}): (Shape.SAMPLES, _samples),
-        frozenset({"histogram"}): (Shape.HISTOGRAM, _histogram),
-        frozenset({"buckets"}): (Shape.BUCKETS, _buckets),
-        frozenset({"events", "exposure_s"}): (Shape.EVENTS, _events),
-        frozenset({"value"}): (Shape.LEVEL, _level),
-        frozenset({"values"}): (Shape.LEVELS, _levels),
-        frozenset({"outcomes"}): (Shape.OUTCOMES, _outcomes),
-        frozenset({"n", "weight_pct"}): (Shape.USERS, _users),
+        frozenset({"n", "bad"}): Shape.SHARE,
+        frozenset({"scores"}): Shape.SCORES,
+        frozenset({"samples_s"}): Shape.SAMPLES,
+        frozenset({"histogram"}): Shape.HISTOGRAM,
+        frozenset({"buckets"}): Shape.BUCKETS,
+        frozenset({"events", "exposure_s"}): Shape.EVENTS,
+        frozenset({"value"}): Shape.LEVEL,
+        frozenset({"values"}): Shape.LEVELS,
+        frozenset({"outcomes"}): Shape.OUTCOMES,
+        frozenset({"n", "weight_pct"}): Shape.USERS,
     }
 )
+_READERS: Mapping[Shape, Callable[[Mapping[str, Any]], Counts]] = {
+    Shape.SCORES: _scores,
+    Shape.SAMPLES: _samples,
+    Shape.HISTOGRAM: _histogram,
+    Shape.BUCKETS: _buckets,
+    Shape.EVENTS: _events,
+    Shape.LEVEL: _level,
+    Shape.LEVELS: _levels,
+    Shape.OUTCOMES: _outcomes,
+    Shape.USERS: _users,
+}
 _FIELDS = sorted(_NEEDED | _OPTIONAL | frozenset().union(*SHAPES))
 
 
 @lru_cache(maxsize=1000)  # a recording has few orders of fields
-def _layout(names: tuple[str, ...]) -> tuple[Shape, _Reader]:
+def _layout(names: tuple[str, ...]) -> Shape:
     """Return how a line with these fields is written down."""
     for name in names:
         if name not in _FIELDS:
@@ -279,5 +284,5 @@ def _layout(names: tuple[str, ...]) -> tuple[Shape, _Reader]:
     counts = frozenset(names) - _NEEDED - _OPTIONAL
     if counts not in SHAPES:
         has = f"{' and '.join(sorted(counts))} do not make a count" if counts else "it counts nothing"
-        raise ValueError(f"{has}; a line has one of: {'; '.join(shape.value for shape, _ in SHAPES.values())}")
+        raise ValueError(f"{has}; a line has one of: {'; '.join(SHAPES.values())}")
     return SHAPES[counts]

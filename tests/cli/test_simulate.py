@@ -107,6 +107,15 @@ def test_the_picture_is_one(penstock: Command, tmp_path: Path) -> None:
     assert "</svg>" in text
 
 
+def test_a_picture_that_cannot_be_written_is_said_after_the_answer(penstock: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "picture.png"
+    folder.mkdir()
+    done = penstock(*QUICK[:1], "--releases", "1", *QUICK[3:], "--plot", str(folder))
+    assert done.code == 2
+    assert "healthy" in done.out
+    assert "cannot be written: Is a directory" in done.err
+
+
 def test_a_picture_needs_matplotlib(penstock: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = penstock("simulate", "--plot", str(tmp_path / "picture.png"))

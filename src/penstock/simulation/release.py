@@ -165,7 +165,7 @@ class SimulatedRelease:
         promoted = self._over is Kind.PROMOTED
         return Told(
             outcome=_OUTCOMES[self._over] if self._over else "unfinished",
-            withdrawn_s=self._withdrawn[0] - begins_s if self._withdrawn else None,
+            withdrawn_s=self._withdrawn[0] if self._withdrawn else None,
             rolled_back_s=self._rolled_back_s,
             full_s=self._full_s,
             promoted_s=self._at_s if promoted else None,
@@ -232,18 +232,24 @@ class SimulatedRelease:
         if kind is Kind.WITHDRAWN:
             self._arrivals.prober.begin(self._at_s)
         if kind in (Kind.WITHDRAWN, Kind.ROLLING_BACK, Kind.HELD) and self._withdrawn is None:
-            self._withdrawn = self._at_s, self._n_canary
+            self._withdrawn = self._since_fault_s, self._n_canary
         if kind is Kind.BAKING and self._full_s is None:
             self._full_s = self._at_s
         if kind is Kind.ROLLING_BACK:
-            self._rolled_back_s = self._at_s - self._scenario.begins_s
+            self._rolled_back_s = self._since_fault_s
         if kind in _OUTCOMES:
             self._over = kind
+
+    @property
+    def _since_fault_s(self) -> float:
+        """Seconds since the fault began; what happened before it happened at 0."""
+        return max(0.0, self._at_s - self._scenario.begins_s)
 
     def _forget(self) -> None:
         """The fault begins: what was seen before says nothing about it."""
         self._withdrawn = None
         self._n_canary = self._n_failed = 0
+        self._away_s = 0.0
         self._arrivals.users.forget()
 
 

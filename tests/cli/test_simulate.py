@@ -1,6 +1,7 @@
 """`penstock simulate`: answers, wrong options, pictures, Ctrl-C."""
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -145,9 +146,10 @@ def test_an_interrupt_prints_what_is_known(penstock: Command, monkeypatch: pytes
 def test_ctrl_c_ends_every_process() -> None:
     program = "from penstock.cli.main import main\nif __name__ == '__main__':\n    main()\n"
     args = [sys.executable, "-c", program, "simulate", "--releases", "4000", "--jobs", "2"]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(args, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as running:
         time.sleep(3.0)
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
         _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in err

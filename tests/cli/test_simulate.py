@@ -1,6 +1,7 @@
 """`penstock simulate`: answers, wrong options, pictures, Ctrl-C."""
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -107,6 +108,15 @@ def test_the_picture_is_one(penstock: Command, tmp_path: Path) -> None:
     assert "</svg>" in text
 
 
+def test_a_picture_that_cannot_be_written_is_said_after_the_answer(penstock: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "picture.png"
+    folder.mkdir()
+    done = penstock(*QUICK[:1], "--releases", "1", *QUICK[3:], "--plot", str(folder))
+    assert done.code == 2
+    assert "healthy" in done.out
+    assert "cannot be written: Is a directory" in done.err
+
+
 def test_a_picture_needs_matplotlib(penstock: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = penstock("simulate", "--plot", str(tmp_path / "picture.png"))
@@ -136,9 +146,10 @@ def test_an_interrupt_prints_what_is_known(penstock: Command, monkeypatch: pytes
 def test_ctrl_c_ends_every_process() -> None:
     program = "from penstock.cli.main import main\nif __name__ == '__main__':\n    main()\n"
     args = [sys.executable, "-c", program, "simulate", "--releases", "4000", "--jobs", "2"]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(args, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as running:
         time.sleep(3.0)
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
         _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in err

@@ -54,11 +54,11 @@ class Pool:
     def _done(self) -> Iterator[list[Told]]:
         if self._n_processes == 1:
             return map(simulated, self._work)
-        pool = ProcessPoolExecutor(self._n_processes, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+        pool = ProcessPoolExecutor(self._n_processes, get_context("spawn"))
         self._stack.callback(pool.shutdown, cancel_futures=True)
-        return pool.map(simulated, self._work)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches every process of a terminal's group; the parent alone answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A terminal's Ctrl-C reaches every process of its group; what is started while it is ignored goes on ignoring it.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return pool.map(simulated, self._work)
+        finally:
+            signal.signal(signal.SIGINT, before)

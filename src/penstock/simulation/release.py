@@ -51,7 +51,7 @@ class Told:
     Attributes:
         outcome: `promoted`, `rolled_back`, `paused` (a person has to look), or `unfinished`.
         withdrawn_s: until traffic was first taken away, seconds; None where it never was.
-        rolled_back_s: until it was rolled back, seconds; None where it was not.
+        rolled_back_s: until it was rolled back, seconds; None where it was not, or before the fault.
         full_s: from the start of the release until the canary first served everybody, seconds; None where it never did.
         promoted_s: from the start of the release until it was promoted, seconds; None where it was not.
         n_at_withdrawal: users' requests the canary had answered by `withdrawn_s`; None as there.
@@ -160,12 +160,12 @@ class SimulatedRelease:
         while self._over is None and self._at_s < self._scenario.longest_s:
             begun = self._at_s >= begins_s
             self._tick(self._at_s + self._tick_s())
-            if not begun and self._at_s >= begins_s:
+            if not begun and (self._over or self._at_s >= begins_s):
                 self._forget()
         promoted = self._over is Kind.PROMOTED
         return Told(
             outcome=_OUTCOMES[self._over] if self._over else "unfinished",
-            withdrawn_s=self._withdrawn[0] - begins_s if self._withdrawn else None,
+            withdrawn_s=self._withdrawn[0] if self._withdrawn else None,
             rolled_back_s=self._rolled_back_s,
             full_s=self._full_s,
             promoted_s=self._at_s if promoted else None,
@@ -232,18 +232,23 @@ class SimulatedRelease:
         if kind is Kind.WITHDRAWN:
             self._arrivals.prober.begin(self._at_s)
         if kind in (Kind.WITHDRAWN, Kind.ROLLING_BACK, Kind.HELD) and self._withdrawn is None:
-            self._withdrawn = self._at_s, self._n_canary
+            self._withdrawn = self._since_fault_s, self._n_canary
         if kind is Kind.BAKING and self._full_s is None:
             self._full_s = self._at_s
         if kind is Kind.ROLLING_BACK:
-            self._rolled_back_s = self._at_s - self._scenario.begins_s
+            self._rolled_back_s = self._since_fault_s
         if kind in _OUTCOMES:
             self._over = kind
 
+    @property
+    def _since_fault_s(self) -> float:
+        return self._at_s - self._scenario.begins_s
+
     def _forget(self) -> None:
-        """The fault begins: what was seen before says nothing about it."""
-        self._withdrawn = None
+        """The fault begins, or the release was over before: what was seen until now says nothing about the fault."""
+        self._withdrawn = self._rolled_back_s = None
         self._n_canary = self._n_failed = 0
+        self._away_s = 0.0
         self._arrivals.users.forget()
 
 

@@ -66,7 +66,14 @@ def evidence() -> None:
     for errors, colour in ((0.02, "#fdb863"), (0.05, "#f4a582"), (0.2, "#d6604d"), (1.0, _RED)):
         worse = judged(240, lambda *_, errors=errors: errors, seed=3)["requests"]
         reached = next((i for i, value in enumerate(worse) if value >= ALARM_EVIDENCE), len(worse))
-        axes.plot(worse[: reached + 1], color=colour, lw=1.8, marker="o", markevery=[min(reached, 239)], label=f"canary {100 * errors:g} %")
+        axes.plot(
+            worse[: reached + 1],
+            color=colour,
+            lw=1.8,
+            marker="o",
+            markevery=[min(reached, 239)],
+            label=f"canary {100 * errors:g} %",
+        )
     axes.axhline(ALARM_EVIDENCE, color=_GREY, ls="--", lw=1)
     axes.text(236, ALARM_EVIDENCE * 1.2, "withdrawn", ha="right", fontsize=8, color=_GREY)
     axes.set_yscale("log")

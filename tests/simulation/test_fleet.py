@@ -71,10 +71,11 @@ def test_the_fleet_is_the_judge_many_times(n_canary_pods: int, n_stable_pods: in
                 if judged.alarm or moved:
                     judged.restart_alarm()
         expected = [
-            sum(w * judged._metrics[name].block_evidence for name, w in LIMITS.weights.items()) for judged in judges
+            sum(w * judged._panel.metrics[name].block_evidence for name, w in LIMITS.weights.items())
+            for judged in judges
         ]
         assert fleet.evidence == pytest.approx(expected, rel=1e-9)
-        proofs = np.array([[judged._metrics[name].proof for name in LIMITS.weights] for judged in judges])
+        proofs = np.array([[judged._panel.metrics[name].proof for name in LIMITS.weights] for judged in judges])
         assert np.stack([one.proof.evidence for one in fleet._requests], axis=1) == pytest.approx(proofs, rel=1e-9)
         assert fleet.gross_s == pytest.approx([judged._gross.lasted_s for judged in judges])
     assert fleet.n_withdrawals[-1] == 1

@@ -8,22 +8,18 @@ the canary is not worse than its margin. Source: JUDGE.md 0.2, 0.4, 10.6, 10.7; 
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from penstock.judge.answers import Answers, cleaned, cleaned_measures
+from penstock.judge.answers import cleaned, cleaned_measures
 from penstock.judge.betting import planned_starts
 from penstock.judge.counts import Measure, Round, Tick
 from penstock.judge.edges import Edges
 from penstock.judge.exposure import FailureBound
 from penstock.judge.gross import GrossRule, PodAnswers
-from penstock.judge.kinds import AnyMetric, metric_for
-from penstock.judge.latency import timings_for
-from penstock.judge.limits import BLOCKS_SHARE, HOLDING, ROUNDS_SHARE, Limits
-from penstock.judge.metric import ComparedMetric
-from penstock.judge.pairs import slower_in_pair
+from penstock.judge.limits import BLOCKS_SHARE, ROUNDS_SHARE, Limits
+from penstock.judge.panel import Panel
 from penstock.judge.placebo import Placebo
-from penstock.judge.reasons import after_words, condemned_words, metric_words
+from penstock.judge.reasons import after_words, condemned_words
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.verdict import Verdict, Word
 
@@ -81,30 +77,17 @@ class Judge:
             raise ValueError(f"{n_canary_pods} canary and {n_stable_pods} stable pods; each arm needs at least one")
         self._limits = limits
         self.placebo = placebo or Placebo(block_length_s(limits.longest_stall_s))
-        self._weights = dict(limits.weights)
-        self._timings = timings_for(limits, edges or {})
-        judged = [limit for limit in limits.metrics if limit.name in self._weights or limit.kind in HOLDING]
-        self._metrics: dict[str, AnyMetric] = {
-            limit.name: metric_for(
-                limit,
-                limits,
-                n_canary_pods=n_canary_pods,
-                block_length_s=self.placebo.length_s,
-                n_starts=planned_starts(max_duration_s),
-                timing=self._timings.get(limit.read_from),
-            )
-            for limit in judged
-        }
-        self._by_source: dict[str, list[AnyMetric]] = {}
-        for metric in self._metrics.values():
-            self._by_source.setdefault(metric.limit.read_from, []).append(metric)
-        self._failing = {limit.read_from for limit in judged if limit.fails}
-        self._required = [limit.name for limit in judged if limit.required and limit.kind not in HOLDING]
+        self._panel = Panel(
+            limits,
+            self.placebo,
+            n_canary_pods=n_canary_pods,
+            n_starts=planned_starts(max_duration_s),
+            edges=edges or {},
+        )
         self._blocks_weight = BLOCKS_SHARE / (BLOCKS_SHARE + ROUNDS_SHARE) if rounds else 1.0
         self._gross = GrossRule(longest_stall_s=limits.longest_stall_s, n_canary_pods=n_canary_pods)
         self._exposure = FailureBound()
         self._rounds = RoundEvidence()
-        self._faults: Counter[str] = Counter()
         self._n_users = self._n_probes = 0
         self._frozen = False
         self._at_s: float | None = None
@@ -134,13 +117,13 @@ class Judge:
     @property
     def evidence(self) -> float:
         """The pooled e-value of pod blocks and rounds, >= 0."""
-        return self._evidence(self._block_parts)
+        blocks, share = self._panel.block_evidence, self._blocks_weight
+        return blocks if share == 1.0 else share * blocks + (1.0 - share) * self._rounds.evidence
 
     @property
     def request_evidence(self) -> float:
         """The weighted e-value of single requests, >= 0; at 20 it raises the alarm."""
-        metrics = self._metrics
-        return sum([weight * metrics[name].request_evidence for name, weight in self._weights.items()])
+        return self._panel.request_evidence
 
     @property
     def gross_s(self) -> float:
@@ -155,17 +138,14 @@ class Judge:
     @property
     def above_limit(self) -> tuple[str, ...]:
         """Metrics that are above their hard limit now: they raise the alarm without evidence."""
-        return tuple(name for name, metric in self._metrics.items() if metric.withdraws)
+        return self._panel.withdraws
 
     @property
     def healthy(self) -> bool:
         """Whether every required metric is proven not worse, and nothing speaks against the canary."""
-        needed = self._limits.proof_needed
-        if self.alarm or self._gross.lasted_s > 0 or not self._required:
+        if self.alarm or self._gross.lasted_s > 0 or not self._panel.proven:
             return False
-        if any(self._metrics[name].proof < needed for name in self._required):
-            return False
-        return self.evidence < SUSPICIOUS_EVIDENCE and not self._holds()
+        return self.evidence < SUSPICIOUS_EVIDENCE and not self._panel.holds
 
     def quiet_s(self) -> float:
         """Return the seconds since the last alarm."""
@@ -181,17 +161,17 @@ class Judge:
         at_s = self._advance(tick.at_s)
         if self._must_restart:
             self._restart_requests()
-        probes = tick.probes
-        for timing in self._timings.values():
-            timing.scale(probes=probes).refresh(at_s)
+        probes, panel = tick.probes, self._panel
+        panel.refresh(at_s, probes=probes)
         failures: list[PodAnswers] = []
         if tick.canary or tick.stable:
-            failures += self._count_answers(at_s, cleaned(tick), probes=probes)
+            pods = cleaned(tick)
+            failures += panel.count_answers(at_s, pods, probes=probes)
+            for pod in pods:
+                self._see(at_s, pod.n, there=pod.n > 0, canary=pod.canary, probes=probes)
         if tick.measures:
             failures += self._count_measures(at_s, cleaned_measures(tick), probes=probes)
-        for metric in self._metrics.values():
-            metric.close_due(at_s)
-        self._mind_placebo(at_s)
+        panel.close_due(at_s)
         self._mind_failures(at_s, tuple(failures))
         self._look_for_alarm(at_s)
         self._look_for_harm()
@@ -226,20 +206,14 @@ class Judge:
         """
         if not self._frozen:
             self._frozen = True
-            for timing in self._timings.values():
-                timing.freeze()
-            for metric in self._metrics.values():
-                metric.freeze(self._at_s or 0.0)
+            self._panel.freeze(self._at_s or 0.0)
 
     def thaw_baseline(self) -> None:
         """Compare with concurrent answers of stable again. Call when stable has traffic again."""
         if self._frozen:
             self._frozen = False
-            for timing in self._timings.values():
-                timing.thaw()
             self._stable_seen_s = self._at_s or 0.0
-            for metric in self._metrics.values():
-                metric.thaw(self._at_s or 0.0)
+            self._panel.thaw(self._at_s or 0.0)
 
     def _advance(self, at_s: float) -> float:
         """Return the judge's time: it never falls, and a clock that is not a number does not move it."""
@@ -250,72 +224,25 @@ class Judge:
             self._at_s = max(self._at_s, at_s)
         return self._at_s
 
-    def _count_answers(self, at_s: float, pods: tuple[Answers, ...], *, probes: bool) -> Iterable[PodAnswers]:
-        for pod in pods:
-            if pod.canary:
-                self._faults.update(pod.faults)
-            if pod.n:
-                self._see(at_s, pod.n, canary=pod.canary, probes=probes)
-            for measure in pod.measures():
-                self._take(at_s, measure, probes=probes)
-        if probes:
-            self._count_pair(at_s, pods)
-        return [PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
-
-    def _count_measures(self, at_s: float, measures: Iterable[Measure], *, probes: bool) -> Iterable[PodAnswers]:
-        """Count what came from elsewhere; of several measures of a pod's answers, the one with most answers holds."""
-        failed: dict[tuple[bool, str], tuple[int, int]] = {}
+    def _count_measures(self, at_s: float, measures: list[Measure], *, probes: bool) -> Iterable[PodAnswers]:
         n_seen: dict[bool, int] = {}
         for measure in measures:
-            self._take(at_s, measure, probes=probes)
-            n = measure.n or len(measure.values) or sum(measure.bins.values()) or sum(measure.outcomes.values())
-            compared = any(isinstance(one, ComparedMetric) for one in self._by_source.get(measure.metric, ()))
-            n_seen[measure.canary] = max(n_seen.get(measure.canary, 0), n if compared else 0)
-            if measure.metric in self._failing:
-                key = (measure.canary, measure.pod)
-                n_before, bad_before = failed.get(key, (0, 0))
-                n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
-                failed[key] = (n, min(n, bad_before + measure.bad))
+            n = self._panel.take(at_s, measure, probes=probes)
+            n_seen[measure.canary] = max(n_seen.get(measure.canary, 0), n)
         for canary, n in n_seen.items():
-            self._see(at_s, n, canary=canary, probes=probes)
-        return [PodAnswers(canary, pod, n, bad) for (canary, pod), (n, bad) in failed.items()]
+            self._see(at_s, n, there=True, canary=canary, probes=probes)
+        return self._panel.failed(measures)
 
-    def _see(self, at_s: float, n: int, *, canary: bool, probes: bool) -> None:
+    def _see(self, at_s: float, n: int, *, there: bool, canary: bool, probes: bool) -> None:
+        """Note that an arm was `there`, with `n` answers."""
+        if not there:
+            return
         if not canary:
             self._stable_seen_s = at_s
             return
         self._canary_seen_s = at_s
         self._n_users += 0 if probes else n
         self._n_probes += n if probes else 0
-
-    def _take(self, at_s: float, measure: Measure, *, probes: bool) -> None:
-        metrics = self._by_source.get(measure.metric, ())
-        timing = self._timings.get(measure.metric)
-        warm = (True, True)
-        if timing is not None:
-            warm = timing.warmed_up(at_s, (measure.canary, measure.pod), sum(measure.bins.values()))
-        for metric in metrics:
-            metric.take(at_s, measure, probes=probes, warm=warm)
-        if timing is not None:
-            timing.scale(probes=probes).learn(measure.bins, canary=measure.canary)
-        if not measure.canary and not probes:
-            self._feed_placebo(metrics, measure)
-
-    def _count_pair(self, at_s: float, answers: tuple[Answers, ...]) -> None:
-        for metric in self._by_source.get("latency_pairs", ()):
-            if pair := slower_in_pair(answers, metric.limit.margin):
-                pod, slower = pair
-                metric.take(at_s, Measure("latency_pairs", True, pod, 1, int(slower)), probes=True)
-
-    def _feed_placebo(self, metrics: Iterable[AnyMetric], measure: Measure) -> None:
-        for metric in metrics:
-            if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
-                self.placebo.add(metric.limit.name, measure.pod, *read)
-
-    def _mind_placebo(self, at_s: float) -> None:
-        self.placebo.close_due(at_s)
-        for metric in self._metrics.values():
-            metric.lengthen(self.placebo.length_s)
 
     def _mind_failures(self, at_s: float, failures: tuple[PodAnswers, ...]) -> None:
         canary = [(n, bad) for is_canary, _, n, bad in failures if is_canary and n]
@@ -326,56 +253,34 @@ class Judge:
 
     def _restart_requests(self) -> None:
         self._must_restart = False
-        for metric in self._metrics.values():
-            metric.restart_alarm()
+        self._panel.restart_alarm()
 
     def _look_for_alarm(self, at_s: float) -> None:
         """After an alarm the evidence starts again at the next tick, so that a canary that recovers falls quiet."""
-        metrics, total = self._metrics, self.request_evidence
-        withdraws = any([metric.withdraws for metric in metrics.values()])  # noqa: C419 - a list is faster for so few
-        if total >= ALARM_EVIDENCE or withdraws:
+        strong = self._panel.request_evidence >= ALARM_EVIDENCE
+        if strong or self._panel.withdraws:
             self._alarm_at_s = self._quiet_since_s = at_s
-            parts = {name: weight * metrics[name].request_evidence for name, weight in self._weights.items()}
-            hard = tuple(metric_words(m, None, self._faults) for m in metrics.values() if m.withdraws)
-            self._alarm_reasons = hard + self._sentences(parts)
-            self._must_restart = total >= ALARM_EVIDENCE
+            self._alarm_reasons = self._panel.sentences(of_blocks=False)
+            self._must_restart = strong
         elif self._alarm_at_s is not None and at_s - self._alarm_at_s > ALARM_SHOWN_S:
             self._alarm_at_s = None
-
-    @property
-    def _block_parts(self) -> dict[str, float]:
-        return {name: weight * self._metrics[name].block_evidence for name, weight in self._weights.items()}
-
-    def _evidence(self, parts: Mapping[str, float]) -> float:
-        blocks, share = sum(parts.values()), self._blocks_weight
-        return blocks if share == 1.0 else share * blocks + (1.0 - share) * self._rounds.evidence
 
     def _look_for_harm(self) -> None:
         """Once condemned, condemned: an e-process proves by having reached its threshold at any time (Ville)."""
         if self._condemned:
             return
-        parts = self._block_parts
-        by_evidence = self._evidence(parts) >= self._limits.evidence_needed
+        by_evidence = self.evidence >= self._limits.evidence_needed
         if not (by_evidence or self._gross.condemns):
             return
-        of_blocks = self._blocks_weight * sum(parts.values())
+        of_blocks = self._blocks_weight * self._panel.block_evidence
         words = condemned_words(
-            list(self._sentences(parts)),
+            list(self._panel.sentences(of_blocks=True)),
             gross=self._gross,
             rounds=self._rounds,
             by_evidence=by_evidence,
             rounds_lead=(1.0 - self._blocks_weight) * self._rounds.evidence >= of_blocks,
         )
         self._condemned = tuple(words)
-
-    def _sentences(self, parts: Mapping[str, float]) -> tuple[str, ...]:
-        """One sentence for each metric whose evidence has grown, strongest first."""
-        ranked = sorted(parts, key=lambda name: parts[name], reverse=True)
-        grown = [self._metrics[name] for name in ranked if parts[name] > 2.0 * self._weights[name]]
-        return tuple(metric_words(one, self._timings.get(one.limit.read_from), self._faults) for one in grown)
-
-    def _holds(self) -> tuple[str, ...]:
-        return tuple(metric.holds for metric in self._metrics.values() if metric.holds)
 
     def _blind_reason(self, at_s: float) -> str | None:
         """Stable has been silent for a longest stall while the canary answers."""
@@ -388,21 +293,19 @@ class Judge:
     def verdict(self, *, blind: str | None = None, details: bool = True) -> Verdict:
         """Return the verdict as things stand; `blind` is why nothing can be seen.
 
-        Without `details` it holds no reasons, holds and metrics, costs a tenth, and leads to the same decisions.
+        Without `details` it has no reasons and no metrics, costs a tenth, and leads to the same decisions.
         """
-        parts = self._block_parts
-        evidence = self._evidence(parts)
         blind = blind or self._blind_reason(self._at_s or 0.0)
-        word = self._word(blind)
+        word, evidence = self._word(blind), self.evidence
         return Verdict(
             word=word,
             alarm=self.alarm,
             quiet_s=self.quiet_s(),
             evidence=evidence,
             evidence_needed=self._limits.evidence_needed,
-            reasons=self._reasons(word, evidence, parts, blind) if details else (),
-            holds=self._holds() if details else (),
-            metrics={name: metric.snapshot() for name, metric in self._metrics.items()} if details else {},
+            reasons=self._reasons(word, evidence, blind) if details else (),
+            holds=self._panel.holds,
+            metrics=self._panel.snapshots() if details else {},
             n_canary=self._n_users,
             n_probes=self._n_probes,
             gross_s=self._gross.lasted_s,
@@ -417,7 +320,7 @@ class Judge:
             return Word.BLIND
         return Word.HEALTHY if self.healthy else Word.UNDECIDED
 
-    def _reasons(self, word: Word, evidence: float, parts: Mapping[str, float], blind: str | None) -> tuple[str, ...]:
+    def _reasons(self, word: Word, evidence: float, blind: str | None) -> tuple[str, ...]:
         if word is Word.HARMFUL:
             return self._condemned
         if word is Word.BLIND:
@@ -426,15 +329,7 @@ class Judge:
             return self._alarm_reasons
         after = after_words(self._n_users, self._n_probes)
         if word is Word.HEALTHY:
-            return (f"not worse in {_listed(self._required)}, each proven {after}",)
+            return (f"not worse in {self._panel.required}, each proven {after}",)
         unproven = f"no harm proven: evidence {evidence:.3g} of {self._limits.evidence_needed:.0f}, {after}"
-        return (unproven, *self._sentences(parts), *self._missing_proofs(), *self._holds())
-
-    def _missing_proofs(self) -> tuple[str, ...]:
-        needed = self._limits.proof_needed
-        missing = [name for name in self._required if self._metrics[name].proof < needed]
-        return (f"not yet proven equal in {_listed(missing)}",) if missing else ()
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+        missing = (f"not yet proven equal in {self._panel.unproven}",) if self._panel.unproven else ()
+        return (unproven, *self._panel.sentences(of_blocks=True), *missing, *self._panel.holds)

@@ -27,13 +27,14 @@ from penstock.judge.judge import Judge
 from penstock.judge.latency import LatencyHistogram, LatencyScale, Stretch, Thresholds, Timing
 from penstock.judge.limits import Limits, MetricKind, MetricLimit
 from penstock.judge.metric import ComparedMetric, OpenArm, OpenBlock, Tally
+from penstock.judge.panel import Panel
 from penstock.judge.placebo import Lengthened, PastBlock, Placebo
 from penstock.judge.poisson import PoissonProcess
 from penstock.judge.rounds import RoundEvidence
 from penstock.judge.tolerance import Tolerance
 
 #: Grows when a state of before can no longer be read.
-_VERSION = 3
+_VERSION = 4
 
 _OBJECTS: dict[str, type] = {
     one.__name__: one
@@ -57,6 +58,7 @@ _OBJECTS: dict[str, type] = {
         MetricLimit,
         OpenArm,
         OpenBlock,
+        Panel,
         Placebo,
         PoissonProcess,
         Prior,

@@ -28,6 +28,7 @@ class Story:
             "listen": "127.0.0.1:8500",
             "identity": {"header": "x-user-id", "cookie": "penstock_uid", "use_address": False},
         }
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.entries: list[Entry] = []
         self.state: ServiceState = self._fold(None, Kind.ADOPTED, "adopted", facts, 1)
 
@@ -52,8 +53,7 @@ class Story:
     def _fold(
         self, state: ServiceState | None, kind: Kind, reason: str, facts: dict[str, Any], generation: int
     ) -> ServiceState:
-        at = datetime(2026, 1, 1, tzinfo=UTC)
-        entry = Entry(len(self.entries) + 1, at, "tts", kind, "judge", reason, generation, facts, "")
+        entry = Entry(len(self.entries) + 1, self.now, "tts", kind, "judge", reason, generation, facts, "")
         self.entries.append(entry)
         return evolve(state, entry)
 

@@ -1,5 +1,7 @@
 """What is decided, from every phase, on every kind of evidence."""
 
+from datetime import timedelta
+
 import pytest
 
 from penstock.judge.verdict import Word
@@ -211,3 +213,14 @@ def test_a_plan_that_requires_proof_bakes_until_it_comes(story: Story) -> None:
     late = decide(story.state, calm(in_phase_s=601.0))
     assert (late.kind, late.facts["paused"], late.facts["weight_pct"]) == (Kind.HELD, True, 100.0)
     assert "inconclusive" in late.reason
+
+
+def test_withdrawals_add_up_within_an_hour_and_not_over_a_day(stepping: Story) -> None:
+    """A day's bake on machines that hang a few times an hour is not left to a person."""
+    counts = []
+    for minutes in (0, 30, 29, 45, 120):
+        stepping.now += timedelta(minutes=minutes)
+        state = stepping.take(decide(stepping.state, calm(verdict=verdict(alarm=True))))
+        counts.append(state.n_withdrawals)
+        stepping.take(decide(state, calm(verdict=verdict(quiet_s=1e4), in_phase_s=1e3, probed=True)))
+    assert counts == [1, 2, 3, 2, 1]

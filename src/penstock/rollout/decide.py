@@ -241,7 +241,7 @@ def _dwell_needed_s(state: ServiceState) -> float:
 def _withdrawn(state: ServiceState, seen: Observed) -> Decision:
     plan = _plan(state)
     if state.n_withdrawals > plan.max_withdrawals or seen.in_phase_s > plan.max_withdrawn_s:
-        why = f"withdrawn {state.n_withdrawals} times and still not clear: {_because(seen.verdict)}"
+        why = f"withdrawn {state.n_withdrawals} times within an hour and still not clear: {_because(seen.verdict)}"
         return held(state, why, weight_pct=0.0, paused=True, n_canary=seen.verdict.n_canary)
     back_to = state.withdrawn_from or Phase.STEPPING
     facts: dict[str, Any] = {"phase": back_to.value, "step": state.step, "weight_pct": state.step_weight_pct}

@@ -54,7 +54,7 @@ class Plan:
         on_failure: what happens when the canary is condemned.
         longest_stall_s: the longest stall of a healthy machine that must not condemn a version. Block lengths and the
             patience with gross faults follow from it. Source: JUDGE section 10.
-        max_withdrawals: after more of these a person decides.
+        max_withdrawals: after more of these within an hour a person decides.
         max_withdrawn_s: after longer than this in one withdrawal a person decides.
         request_timeout_s: a whole answer must have been given by then.
         repeatable: `METHOD /path` patterns that may be sent twice.

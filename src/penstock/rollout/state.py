@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from penstock.registry.release import Release
 from penstock.rollout.entry import Entry, Kind
@@ -9,6 +10,10 @@ from penstock.rollout.phases import Phase, next_phase
 from penstock.rollout.plan import Plan, plan_from
 from penstock.routing.bucket import weight_of_pct
 from penstock.routing.table import Identity, RouteTable
+
+#: Withdrawals further apart than this do not add up. Source: JUDGE section 10.2c (a healthy hour has up to ten with stalls),
+#: so a count over a day's bake would end every one of them.
+_WITHDRAWALS_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class ServiceState:
         reason: why it is in this phase.
         actor: who brought it there.
         withdrawn_from: the phase a withdrawn rollout goes back to.
-        n_withdrawals: in this rollout.
+        withdrawals: when the canary was withdrawn, oldest first, those within an hour of the newest.
         ending: `rolled_back` or `aborted` while rolling back.
         promoted: every release that was stable, oldest first; the newest is `stable`.
         quarantine: quarantine key -> (version, why).
@@ -79,12 +84,17 @@ class ServiceState:
     reason: str = ""
     actor: str = ""
     withdrawn_from: Phase | None = None
-    n_withdrawals: int = 0
+    withdrawals: tuple[datetime, ...] = ()
     ending: str | None = None
     promoted: tuple[Release, ...] = ()
     quarantine: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     outcome: Outcome | None = None
     n_releases: int = 1
+
+    @property
+    def n_withdrawals(self) -> int:
+        """How often the canary was withdrawn within an hour; healthy machines hang a few times in one."""
+        return len(self.withdrawals)
 
     @property
     def salt(self) -> str:
@@ -174,7 +184,7 @@ def _started(state: ServiceState, entry: Entry) -> ServiceState:
         n_releases=state.n_releases + 1,
         step=-1,
         weight_pct=0.0,
-        n_withdrawals=0,
+        withdrawals=(),
         withdrawn_from=None,
         ending=None,
         outcome=None,
@@ -195,9 +205,9 @@ def _resumed(state: ServiceState, entry: Entry) -> ServiceState:
 
 
 def _withdrawn(state: ServiceState, entry: Entry) -> ServiceState:
-    return replace(
-        state, weight_pct=0.0, n_withdrawals=state.n_withdrawals + 1, withdrawn_from=Phase(entry.facts["from"])
-    )
+    recent = tuple(at for at in state.withdrawals if entry.at - at <= _WITHDRAWALS_WITHIN)
+    from_phase = Phase(entry.facts["from"])
+    return replace(state, weight_pct=0.0, withdrawals=(*recent, entry.at), withdrawn_from=from_phase)
 
 
 def _restored(state: ServiceState, entry: Entry) -> ServiceState:

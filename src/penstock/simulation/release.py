@@ -7,7 +7,7 @@ condemned later here than in service; and the milliseconds until gateways acknow
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -41,7 +41,7 @@ _N_TICKS = 1800
 _TICKS_PER_BLOCK = 2.0
 
 #: Nothing reads a clock here, and no entry is kept.
-_NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class SimulatedRelease:
     def _enter(self, kind: Kind, decision: Decision) -> None:
         """Put a decision in force: every gateway acknowledges at once."""
         generation = self._state.generation + (kind in ROUTING_KINDS)
-        state = evolve(self._state, _entry(kind, generation, dict(decision.facts), decision.reason))
+        state = evolve(self._state, _entry(kind, generation, dict(decision.facts), decision.reason, self._at_s))
         self._state = state = evolve(state, _entry(Kind.APPLIED, generation, {"applied": generation, "nodes": []}))
         self._entered_s, self._n_on_step = self._at_s, 0
         if kind in (Kind.WITHDRAWN, Kind.RESTORED):
@@ -261,5 +261,6 @@ def _release(number: int, name: str, n_pods: int) -> Release:
     return Release("simulated", number, name, {WHOLE: name}, endpoints)
 
 
-def _entry(kind: Kind, generation: int, facts: dict[str, Any], reason: str = "") -> Entry:
-    return Entry(0, _NO_TIME, "simulated", kind, "judge", reason, generation, facts, "")
+def _entry(kind: Kind, generation: int, facts: dict[str, Any], reason: str = "", at_s: float = 0.0) -> Entry:
+    at = _BEGIN + timedelta(seconds=at_s)
+    return Entry(0, at, "simulated", kind, "judge", reason, generation, facts, "")

@@ -162,7 +162,7 @@ def test_the_live_picture_shows_the_rollout() -> None:
     view = LiveView(screen)
     metric = {
         "bad_canary_ratio": 0.44, "n_canary": 9, "bad_stable_ratio": 0.002, "n_stable": 90, "metric": "errors",
-        "block_evidence": None, "request_evidence": 3.0, "limit": "1.25x",
+        "block_evidence": None, "request_evidence": 3.0, "proof": 0.4, "limit": "1.25x",
     }  # fmt: skip
     evidence = {
         "word": "undecided", "evidence": 3.1, "evidence_needed": 125.0, "gross_s": 2.0, "gross_needed_s": 15.0,

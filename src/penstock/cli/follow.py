@@ -80,8 +80,10 @@ class Follower:
             for kind, value in stream:
                 if kind == "status":
                     if fresh:
-                        yield from self._missed()
-                    fresh = False
+                        # One that is leaving takes no new connection, but this one still tells how it ended.
+                        with contextlib.suppress(ControlPlaneUnreachable):
+                            yield from self._missed()
+                            fresh = False
                     yield Event("status", value)
                 elif kind == "entry" and value["seq"] > self.seen:
                     self.seen = value["seq"]

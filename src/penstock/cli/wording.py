@@ -48,7 +48,7 @@ def headline(status: Mapping[str, Any]) -> str:
 
 
 def metrics(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each metric: name, canary, stable, evidence for withdrawing and for rolling back, limit."""
+    """Yield a row for each metric: name, canary, stable, evidence for rolling back and withdrawing, proof, limit."""
     seen = status["evidence"]
     if seen is None:
         return
@@ -59,6 +59,7 @@ def metrics(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             f"stable {percent(metric['bad_stable_ratio'])} of {metric['n_stable']}",
             f"evidence {evidence(metric['block_evidence'])} (requests {evidence(metric['request_evidence'])})",
             f"limit {metric['limit']}",
+            f"proof {evidence(metric['proof'])}",
         )
 
 

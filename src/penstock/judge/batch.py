@@ -149,8 +149,15 @@ class BettingBatch:
         counts = np.stack([bad_canary, n_canary - bad_canary, bad_stable, n_stable - bad_stable])
         gain = np.zeros_like(bet)
         for factor, count in zip(factors, counts, strict=True):
-            there = count > 0
-            gain[there] += count[there, None] * np.log1p(bet[there] * factor[there, None])
+            there = np.flatnonzero(count)
+            if there.size == len(
+                count
+            ):  # nearly always so for good answers, and picking rows costs as much as the bets
+                gain += count[:, None] * np.log1p(bet * factor[:, None])
+            else:
+                gain[there] += count[there, None] * np.log1p(bet[there] * factor[there, None])
+        if rows.size == len(self._n):
+            rows = slice(None)  # type: ignore[assignment]  # all of them, without picking
         self._log_wealth[rows] = np.minimum(self._log_wealth[rows] + gain, self._most_nats)
 
     def _admit_starts(self, at_s: float, rows: NDArray[np.int64]) -> None:

@@ -96,7 +96,7 @@ def test_without_any_server_the_phase_is_fallback_until_one_is_back(stage: Stage
     assert set(stage.served(everybody(30)).values()) == {STABLE}
     stable.kill()
     status = stage.until_status(lambda s: s["phase"] == "fallback", "neither is healthy")
-    assert [w.rpartition(": ")[2] for w in status["warnings"]] == ["nobody is served"] * 2
+    assert [w.rpartition(": ")[2] for w in status["warnings"] if "answers" in w] == ["nobody is served"] * 2
     assert {r.status for r in ask_everybody(stage.gateway_url, everybody(10))} == {503}
     stage.server(STABLE, port=int(stable.url.rpartition(":")[2]))
     status = stage.until_status(lambda s: s["phase"] == "held", "stable is back")

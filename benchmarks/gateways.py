@@ -99,7 +99,7 @@ def _rows(ours: list[tuple[float, np.ndarray, int]], plain: list[tuple[float, np
 def main() -> int:
     """Run the benchmark from the command line."""
     asked = options(__doc__ or "")
-    return report("gateways", asyncio.run(_measure(*((2, 1.0) if asked.quick else (8, 2.0)))), asked.json)
+    return report("gateways", asyncio.run(_measure(*((2, 1.0) if asked.quick else (24, 1.5)))), asked.json)
 
 
 if __name__ == "__main__":

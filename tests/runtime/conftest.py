@@ -4,6 +4,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -93,6 +94,29 @@ class Maker:
         with self.changed:
             self.changed.wait_for(lambda: self.unloads == list(versions), PATIENCE_S)
             assert self.unloads == list(versions)
+
+
+class SlowMaker(Maker):
+    """A maker whose loads can be held up."""
+
+    def __init__(self, component: str = "vocoder") -> None:
+        super().__init__(component)
+        self.loading = threading.Event()
+        self.may_load = threading.Event()
+        self.may_load.set()
+
+    def load(self, version: str) -> Model:
+        self.loading.set()
+        assert self.may_load.wait(PATIENCE_S)
+        return super().load(version)
+
+    def held_up(self, pool: ThreadPoolExecutor, swap: Callable[..., Any], *asked: Any, **how: Any) -> "Future[Any]":
+        """Begin a swap, and stop it in its load, until `may_load` is set."""
+        self.loading.clear()
+        self.may_load.clear()
+        swapping = pool.submit(swap, *asked, **how)
+        assert self.loading.wait(PATIENCE_S)
+        return swapping
 
 
 def gathered(condition: Callable[[], bool]) -> bool:

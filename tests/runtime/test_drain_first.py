@@ -1,30 +1,14 @@
 """Drain-swap: two versions do not fit beside each other, so leases wait or are refused while one replaces the other."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from penstock.kernel.errors import LeaseSpent, NothingWarm, SlotEmpty, SlotSwapping, SwapRefused
-from penstock.runtime import Pipeline, Slot, SwapReport
-from tests.runtime.conftest import PATIENCE_S, Maker, Model, gathered
-
-
-class SlowMaker(Maker):
-    """A maker whose loads can be held up."""
-
-    def __init__(self, component: str = "vocoder") -> None:
-        super().__init__(component)
-        self.loading = threading.Event()
-        self.may_load = threading.Event()
-        self.may_load.set()
-
-    def load(self, version: str) -> Model:
-        self.loading.set()
-        assert self.may_load.wait(PATIENCE_S)
-        return super().load(version)
+from penstock.runtime import Pipeline, Slot
+from tests.runtime.conftest import PATIENCE_S, Maker, Model, SlowMaker, gathered
 
 
 @pytest.fixture
@@ -47,16 +31,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def held_up(slot: Slot[Model], maker: SlowMaker, pool: ThreadPoolExecutor) -> "Future[SwapReport]":
-    """Begin a drain-swap to 2, and stop it in its load."""
-    maker.may_load.clear()
-    swap = pool.submit(slot.swap, "2", drain_first=True)
-    assert maker.loading.wait(PATIENCE_S)
-    return swap
-
-
 def test_all_is_unloaded_before_the_load(slot: Slot[Model], maker: SlowMaker, pool: ThreadPoolExecutor) -> None:
-    swap = held_up(slot, maker, pool)
+    swap = maker.held_up(pool, slot.swap, "2", drain_first=True)
     assert (maker.unloads, slot.version, slot.warm) == (["1", "0"], None, ())
     with pytest.raises(SlotSwapping, match="takes no requests for now"):
         slot.lease()
@@ -80,7 +56,7 @@ def test_leases_that_are_out_are_waited_for(slot: Slot[Model], maker: SlowMaker,
 
 
 def test_a_lease_may_wait_for_the_swap(slot: Slot[Model], maker: SlowMaker, pool: ThreadPoolExecutor) -> None:
-    swap = held_up(slot, maker, pool)
+    swap = maker.held_up(pool, slot.swap, "2", drain_first=True)
 
     def request() -> str:
         with slot.lease(wait_s=PATIENCE_S) as model:
@@ -93,7 +69,7 @@ def test_a_lease_may_wait_for_the_swap(slot: Slot[Model], maker: SlowMaker, pool
 
 
 async def test_tasks_may_wait_for_the_swap_too(slot: Slot[Model], maker: SlowMaker, pool: ThreadPoolExecutor) -> None:
-    swap = held_up(slot, maker, pool)
+    swap = maker.held_up(pool, slot.swap, "2", drain_first=True)
 
     async def request() -> str:
         async with slot.lease(wait_s=PATIENCE_S) as model:
@@ -111,7 +87,7 @@ async def test_tasks_may_wait_for_the_swap_too(slot: Slot[Model], maker: SlowMak
 
 
 async def test_patience_ends(slot: Slot[Model], maker: SlowMaker, pool: ThreadPoolExecutor) -> None:
-    swap = held_up(slot, maker, pool)
+    swap = maker.held_up(pool, slot.swap, "2", drain_first=True)
     waiting = slot.lease(wait_s=0.01)
     with pytest.raises(LeaseSpent, match="it still waits for the swap"):
         _ = waiting.version
@@ -172,7 +148,7 @@ def _interrupt_at(version: str) -> Callable[[Model], None]:
 
 def test_a_warm_version_is_not_unloaded_to_be_loaded(slot: Slot[Model], maker: SlowMaker) -> None:
     report = slot.swap("0", drain_first=True)
-    assert (report.version, report.reused, maker.unloads) == ("0", True, ["1"])
+    assert (report.version, report.reused, report.seconds_closed, maker.unloads) == ("0", True, 0, [])
 
 
 def test_a_pipeline_unloads_only_the_parts_that_change(maker: SlowMaker) -> None:

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from penstock.kernel.errors import LeaseSpent, NothingWarm, SlotEmpty, SlotTaken, SwapRefused, UnknownPart
 from penstock.runtime import Parts, Pipeline, Slot
-from tests.runtime.conftest import PATIENCE_S, Maker, Model, fingerprint_of
+from tests.runtime.conftest import PATIENCE_S, Maker, Model, SlowMaker, fingerprint_of
 
 
 class Voice:
@@ -150,6 +151,21 @@ def test_only_the_guilty_part_goes_back(voice: Voice) -> None:
         assert said(parts) == expected(acoustic="1.0", vocoder="2.0")
     # The set before that had the guilty 2.0, so it is passed over.
     assert voice.pipeline.roll_back().versions == {"acoustic": "1.0", "vocoder": "1.0"}
+
+
+def test_a_part_that_is_rolled_back_while_another_loads_is_swapped_again() -> None:
+    slow, vocoder = SlowMaker("acoustic"), Maker("vocoder").slot()
+    pipeline = Pipeline({"acoustic": slow.slot(), "vocoder": vocoder})
+    pipeline.swap({"acoustic": "1.0", "vocoder": "1.0"})
+    pipeline.swap({"vocoder": "2.0"})
+    with ThreadPoolExecutor(1) as pool:
+        swap = slow.held_up(pool, pipeline.swap, {"acoustic": "2.0", "vocoder": "2.0"})
+        assert pipeline.roll_back().versions == {"acoustic": "1.0", "vocoder": "1.0"}
+        slow.may_load.set()
+        report = swap.result(PATIENCE_S)
+    assert report.versions == pipeline.versions == {"acoustic": "2.0", "vocoder": "2.0"}
+    assert report.previous == {"acoustic": "1.0", "vocoder": "1.0"}
+    assert report.parts["vocoder"].reused
 
 
 def test_a_set_that_is_no_longer_warm_is_not_returned_to() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.kernel.errors import InvalidVersion, NothingWarm, SlotEmpty, SwapRefused
 from penstock.runtime import Slot
-from tests.runtime.conftest import PATIENCE_S, Maker, fingerprint_of
+from tests.runtime.conftest import PATIENCE_S, Maker, SlowMaker, fingerprint_of
 
 
 def test_nothing_serves_before_the_first_swap(maker: Maker) -> None:
@@ -170,6 +170,19 @@ def test_rolling_back_needs_no_load(maker: Maker) -> None:
     report = slot.roll_back()
     assert (report.version, report.previous, report.reused, report.seconds_loading) == ("1", "2", True, 0)
     assert (slot.version, slot.warm, maker.loads) == ("1", ("2",), ["1", "2"])
+
+
+def test_rolling_back_does_not_wait_for_another_versions_load() -> None:
+    maker = SlowMaker()
+    slot = maker.slot()
+    slot.swap("1")
+    slot.swap("2")
+    with ThreadPoolExecutor(1) as pool:
+        swap = maker.held_up(pool, slot.swap, "3")
+        assert (slot.roll_back().version, slot.version) == ("1", "1")
+        maker.may_load.set()
+        assert swap.result(PATIENCE_S).previous == "1"
+    assert (slot.version, slot.warm) == ("3", ("1",))
 
 
 def test_rolling_back_twice_does_not_bring_the_bad_version_back(maker: Maker) -> None:

@@ -64,11 +64,11 @@ class Pipeline:
         `Slot.swap` raises, and UnknownPart; nothing has changed then. `drain_first` is as in `Slot.swap`.
         """
         wanted = {self._shelf(part): checked_version(version) for part, version in versions.items()}
-        with self._stage.lock:
+        with self._stage.swapping:
             return self._report(self._stage.swap(wanted, drain_first=drain_first, drain_timeout_s=drain_timeout_s))
 
     def roll_back(self) -> PipelineReport:
-        """Serve the set that served before, at once: all of it is still warm.
+        """Serve the set that served before, at once: all of it is still warm, and no load is waited for.
 
         To take one part back alone, call its slot's `roll_back`. A set with a version that was rolled back from is not
         returned to. Raises NothingWarm when there is no other, or when a part of it is no longer in memory.

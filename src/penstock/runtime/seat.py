@@ -1,7 +1,9 @@
 """Where a slot is on stage: alone, or as a part of a pipeline."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from operator import attrgetter
 
 from penstock.kernel.errors import SlotTaken
 from penstock.runtime.lease import Bundle
@@ -43,14 +45,18 @@ class Seat:
 
 
 @contextmanager
-def locked(seat: Seat) -> Iterator[Stage]:
-    """Hold the lock of the stage that a slot is on, though it may join a pipeline while we wait."""
+def holding(seat: Seat, lock_of: Callable[[Stage], threading.Lock]) -> Iterator[Stage]:
+    """Hold a lock of the stage that a slot is on, though it may join a pipeline while we wait."""
     while True:
         stage = seat.stage
-        with stage.lock:
+        with lock_of(stage):
             if stage is seat.stage:
                 yield stage
                 return
+
+
+SWAPPING: Callable[[Stage], threading.Lock] = attrgetter("swapping")
+LOCK: Callable[[Stage], threading.Lock] = attrgetter("lock")
 
 
 def joined(name: str, seats: Sequence[Seat]) -> Stage:
@@ -65,9 +71,10 @@ def joined(name: str, seats: Sequence[Seat]) -> Stage:
         # One order for everybody, so that two pipelines in the making cannot wait for each other.
         for seat in sorted(seats, key=id):
             if not seat.joined:
-                locks.enter_context(locked(seat))
+                locks.enter_context(holding(seat, SWAPPING))
             if seat.joined:
                 raise SlotTaken(slot=seat.name)
+            locks.enter_context(seat.stage.lock)  # only who swaps may move it
         alone = [seat.stage for seat in seats]
         together.take_over(alone)
         for seat in seats:

@@ -33,7 +33,7 @@ class Prepared:
 class Shelf:
     """The versions of one component in memory: the one that serves, and up to `keep` earlier ones.
 
-    Changed by one swap at a time; whoever swaps holds the stage's lock.
+    Who changes what serves or is kept holds the stage's lock; who loads holds `swapping`.
 
     Attributes:
         name: the slot's name.
@@ -82,14 +82,11 @@ class Shelf:
         self.give_up(given_up)
         return self._last_load
 
-    def prepare(self, version: str) -> Prepared:
-        """Load, warm up and check a version beside what serves; one that is in memory is ready at once.
+    def load(self, version: str) -> Prepared:
+        """Load, warm up and check a version beside what serves.
 
         Raises SwapRefused, with whatever was loaded unloaded again.
         """
-        found = self.find(version)
-        if found is not None:
-            return Prepared(found, reused=True)
         taken = self._memory.mark()
         began_s = time.perf_counter()
         model = self._tried(version, "load", self._callables.load, version)
@@ -107,14 +104,14 @@ class Shelf:
         loaded.footprint = self._last_load = taken()
         return Prepared(loaded, loaded_s - began_s, time.perf_counter() - loaded_s)
 
-    def adopt(self, loaded: Loaded, *, leaving: bool = False) -> None:
-        """Note what serves from now on, keep what served before, and let go of what is over `keep`.
+    def adopt(self, loaded: Loaded, *, leaving: bool = False) -> Sequence[Loaded]:
+        """Note what serves from now on, and keep what served before; return what is over `keep`, for the caller to evict.
 
         `leaving`: it is rolled back from, so `roll_back` never returns to it, and it is the first to make room.
         """
         before = self.serving
         if loaded is before:
-            return
+            return ()
         loaded.left = False
         self.serving = loaded
         rest = [each for each in self.kept if each is not loaded]
@@ -122,8 +119,8 @@ class Shelf:
             before.left = leaving
             rest.insert(0, before)
         rest.sort(key=lambda each: each.left)
-        self.kept = tuple(rest)
-        self.give_up(rest[self._keep :])
+        self.kept = tuple(rest[: self._keep])
+        return rest[self._keep :]
 
     def give_up(self, versions: Sequence[Loaded]) -> None:
         """Let go of versions: each is unloaded now, or when its last lease is back."""

@@ -7,7 +7,7 @@ from penstock.kernel.names import checked_version
 from penstock.runtime import memory
 from penstock.runtime.lease import SlotLease
 from penstock.runtime.report import SwapReport, report_of
-from penstock.runtime.seat import Seat, locked
+from penstock.runtime.seat import LOCK, SWAPPING, Seat, holding
 from penstock.runtime.shelf import Callables, Shelf
 from penstock.runtime.stage import Switched
 
@@ -17,8 +17,8 @@ M = TypeVar("M")
 class Slot(Generic[M]):
     """Serves one version of a component, and swaps it for another while requests run.
 
-    Safe to use from any number of threads and event loops. `lease` never waits for a swap; `swap` and `roll_back` block,
-    one after the other, so an event loop calls them with `asyncio.to_thread`.
+    Safe to use from any number of threads and event loops. `lease` never waits for a swap. `swap` blocks, one swap after the
+    other, so an event loop calls it with `asyncio.to_thread`; `roll_back` does not wait for another version's load.
 
     Args:
         name: what messages and reports call it.
@@ -66,16 +66,16 @@ class Slot(Generic[M]):
         measured by the last one; InvalidVersion refuses a name that could not stand in a header.
         """
         wanted = {self.seat.shelf: checked_version(version)}
-        with locked(self.seat) as stage:
+        with holding(self.seat, SWAPPING) as stage:
             return self._report(stage.swap(wanted, drain_first=drain_first, drain_timeout_s=drain_timeout_s))
 
     def roll_back(self) -> SwapReport:
-        """Serve the earlier version again, at once: it is still warm.
+        """Serve the earlier version again, at once: it is still warm. A swap that is under way goes on, and serves after it.
 
         A version that was rolled back from is not returned to, so calling this twice does not bring it back. Raises
         NothingWarm when no other earlier version is in memory. In a pipeline, the other parts stay as they are.
         """
-        with locked(self.seat) as stage:
+        with holding(self.seat, LOCK) as stage:
             return self._report(stage.roll_back(self.seat.shelf))
 
     def lease(self, *, wait_s: float = 0.0) -> SlotLease[M]:

@@ -8,8 +8,8 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from penstock.kernel.errors import NothingWarm, SwapRefused
 from penstock.runtime.drain import Drain
@@ -43,16 +43,19 @@ class Switched:
 class Stage:
     """Shelves that swap together.
 
-    Every method but `draining` is called with `lock` held: swaps are serialised, leases never wait for them.
+    Leases wait for none of its locks.
 
     Attributes:
         pointer: what leases read.
-        lock: held through a whole swap, loading included.
+        swapping: held through a whole swap, loading included, by whoever calls `swap`.
+        lock: held while what serves changes, so that a rollback does not wait for another version's load. Whoever calls
+            `roll_back`, `take_over` or `leave` holds it; `swap` takes it.
         drain: where its bundles wait for their leases.
     """
 
     def __init__(self, name: str, shelves: Sequence[Shelf]) -> None:
         self.pointer = Pointer()
+        self.swapping = threading.Lock()
         self.lock = threading.Lock()
         self._name = name
         self._shelves = tuple(shelves)
@@ -67,7 +70,8 @@ class Stage:
 
     def leave(self) -> None:
         """Serve nothing any more, because another stage took over; leases that are out are waited for as ever."""
-        self._point(Bundle({}))
+        old, self.pointer.current = self.pointer.current, Bundle({})
+        self.drain.retire(old)
 
     def draining(self, shelf: Shelf) -> tuple[str, ...]:
         """Return the versions of one shelf that still have leases out, though they serve no longer."""
@@ -78,36 +82,44 @@ class Stage:
 
         Raises SwapRefused (DoesNotFit before anything is loaded); what served before still serves then.
         """
-        before = self._versions()
-        changed = {shelf: version for shelf, version in wanted.items() if before.get(shelf) != version}
-        if not changed:
-            return Switched(before, self._serving(), {})
         if drain_first:
-            return self._drain_swap(changed, drain_timeout_s)
-        self._make_room(changed)
-        prepared = self._prepare(changed)
-        seconds = self._publish(prepared)
-        return Switched(before, self._serving(), prepared, seconds)
+            with self.lock:
+                missing = self._missing(wanted)
+                if any(shelf.find(version) is None for shelf, version in missing.items()):
+                    return self._drain_swap(missing, drain_timeout_s)
+        prepared: dict[Shelf, Prepared] = {}
+        # A rollback may have changed another part meanwhile; then there is more to prepare.
+        while (switched := self._publish_if_ready(wanted, prepared)) is None:
+            try:
+                self._prepare(wanted, prepared)
+            except BaseException:
+                _discard(prepared)
+                raise
+        return switched
 
     def roll_back(self, shelf: Shelf | None = None) -> Switched:
         """Serve the set that served before, or the earlier version of one shelf; no load.
 
         A version that was rolled back from is not returned to. Raises NothingWarm.
         """
-        before = self._versions()
-        target = self._earlier_set() if shelf is None else _one(shelf)
+        target = self._earlier_set() if shelf is None else _earlier_one(shelf)
         if not target:
-            serving = ", ".join(f"{shelf.name} {version}" for shelf, version in before.items()) or "nothing"
-            raise NothingWarm(slot=shelf.name if shelf else self._name, serving=serving)
-        prepared = {shelf: Prepared(loaded, reused=True) for shelf, loaded in target.items()}
-        seconds = self._publish(prepared, leaving=True)
-        return Switched(before, self._serving(), prepared, seconds)
+            raise NothingWarm(slot=shelf.name if shelf else self._name, serving=self._in_words())
+        return self._publish({each: Prepared(loaded, reused=True) for each, loaded in target.items()}, leaving=True)
 
     def _serving(self) -> dict[Shelf, Loaded]:
         return {shelf: shelf.serving for shelf in self._shelves if shelf.serving is not None}
 
     def _versions(self) -> dict[Shelf, str]:
         return {shelf: loaded.version for shelf, loaded in self._serving().items()}
+
+    def _in_words(self) -> str:
+        return ", ".join(f"{shelf.name} {version}" for shelf, version in self._versions().items()) or "nothing"
+
+    def _missing(self, wanted: Mapping[Shelf, str], prepared: Container[Shelf] = ()) -> dict[Shelf, str]:
+        """Return what neither serves nor is prepared."""
+        now = self._versions()
+        return {s: version for s, version in wanted.items() if s not in prepared and now.get(s) != version}
 
     def _earlier_set(self) -> dict[Shelf, Loaded]:
         """Return what must change to serve the last earlier set in which nothing was rolled back from."""
@@ -118,75 +130,80 @@ class Stage:
                 return differs
         return {}
 
-    def _make_room(self, changed: Mapping[Shelf, str]) -> None:
-        ahead = Footprint()
-        for shelf, version in changed.items():
-            if shelf.find(version) is None:
+    def _prepare(self, wanted: Mapping[Shelf, str], prepared: dict[Shelf, Prepared]) -> None:
+        """Add what is missing to what is prepared: what is warm as it is, the rest by loading it."""
+        with self.lock:
+            missing = self._missing(wanted, prepared)
+            warm = {shelf: shelf.find(version) for shelf, version in missing.items()}
+            prepared |= {shelf: Prepared(found, reused=True) for shelf, found in warm.items() if found is not None}
+            cold = {shelf: version for shelf, version in missing.items() if warm[shelf] is None}
+            ahead = Footprint()
+            for shelf, version in cold.items():
                 ahead += shelf.make_room(version, ahead)
+        for shelf, version in cold.items():
+            prepared[shelf] = shelf.load(version)
 
-    def _prepare(self, changed: Mapping[Shelf, str]) -> dict[Shelf, Prepared]:
-        prepared: dict[Shelf, Prepared] = {}
-        try:
-            for shelf, version in changed.items():
-                prepared[shelf] = shelf.prepare(version)
-        except BaseException:
-            for each in prepared.values():
-                if not each.reused:
-                    each.loaded.evict()
-            raise
-        return prepared
+    def _publish_if_ready(self, wanted: Mapping[Shelf, str], prepared: Mapping[Shelf, Prepared]) -> Switched | None:
+        with self.lock:
+            if self._missing(wanted, prepared):
+                return None
+            if not prepared:
+                return Switched(self._versions(), self._serving(), {})
+            return self._publish(prepared)
 
-    def _publish(self, prepared: Mapping[Shelf, Prepared], *, leaving: bool = False) -> float:
-        """Serve what is prepared; return how long the switch took, in seconds."""
+    def _publish(self, prepared: Mapping[Shelf, Prepared], *, leaving: bool = False) -> Switched:
+        """Serve what is prepared, note what is kept, and only then let go of what is not."""
         before = self._serving()
         after = before | {shelf: each.loaded for shelf, each in prepared.items()}
-        seconds = self._point(Bundle(after))
-        for shelf, each in prepared.items():
-            shelf.adopt(each.loaded, leaving=leaving)
+        switched = Switched({shelf: each.version for shelf, each in before.items()}, after, prepared)
+        old, bundle = self.pointer.current, Bundle(after)
+        began_s = time.perf_counter()
+        self.pointer.current = bundle
+        switched = replace(switched, seconds_switching=time.perf_counter() - began_s)
+        over = [loaded for shelf, each in prepared.items() for loaded in shelf.adopt(each.loaded, leaving=leaving)]
         known = [each for each in self._earlier if each != before]
         if before and not leaving:
             known.insert(0, before)
         self._earlier = [each for each in known if all(loaded in shelf.ready() for shelf, loaded in each.items())]
-        return seconds
-
-    def _point(self, bundle: Bundle) -> float:
-        old = self.pointer.current
-        began_s = time.perf_counter()
-        self.pointer.current = bundle
-        seconds = time.perf_counter() - began_s
-        self.drain.retire(old)
         if old.reopened is not None:
             old.reopened.set_result(None)
-        return seconds
+        self.drain.retire(old)
+        for loaded in over:
+            loaded.evict()
+        return switched
 
-    def _drain_swap(self, changed: Mapping[Shelf, str], timeout_s: float) -> Switched:
+    def _drain_swap(self, missing: Mapping[Shelf, str], timeout_s: float) -> Switched:
         """Let no lease out, wait for those that are out, unload, load, and let leases out again."""
         before = self._versions()
         began_s = time.perf_counter()
-        self._point(Bundle({}, reopened=concurrent.futures.Future()))
+        prepared: dict[Shelf, Prepared] = {}
         try:
-            self._unload_for(changed, began_s + timeout_s)
-            prepared = self._prepare(changed)
+            old, self.pointer.current = self.pointer.current, Bundle({}, reopened=concurrent.futures.Future())
+            self.drain.retire(old)
+            self._unload_for(missing, began_s + timeout_s)
+            for shelf, version in missing.items():
+                found = shelf.find(version)
+                prepared[shelf] = shelf.load(version) if found is None else Prepared(found, reused=True)
         except BaseException as error:
+            _discard(prepared)
             self._restore(before)
             if isinstance(error, SwapRefused):
-                now = ", ".join(f"{s.name} {v}" for s, v in self._versions().items())
-                raise SwapRefused(**error.facts | {"now": f"Serving again: {now or 'nothing'}"}) from error
+                raise SwapRefused(**error.facts | {"now": f"Serving again: {self._in_words()}"}) from error
             raise
-        seconds = self._publish(prepared)
-        return Switched(before, self._serving(), prepared, seconds, time.perf_counter() - began_s)
+        switched = self._publish(prepared)
+        return replace(switched, before=before, seconds_closed=time.perf_counter() - began_s)
 
-    def _unload_for(self, changed: Mapping[Shelf, str], until_s: float) -> None:
+    def _unload_for(self, missing: Mapping[Shelf, str], until_s: float) -> None:
         """Unload all versions of the shelves that change, but for one that is to serve."""
         doomed = {
             shelf: [loaded for loaded in shelf.ready() if loaded.version != version]
-            for shelf, version in changed.items()
+            for shelf, version in missing.items()
         }
         for shelf, versions in doomed.items():
             for loaded in versions:
                 if not loaded.wait_idle(until_s - time.perf_counter()):
                     why = f"leases on version {loaded.version} did not come back in time"
-                    raise SwapRefused(slot=shelf.name, version=changed[shelf], why=why, now=shelf.now())
+                    raise SwapRefused(slot=shelf.name, version=missing[shelf], why=why, now=shelf.now())
         for shelf, versions in doomed.items():
             shelf.give_up(versions)
 
@@ -196,12 +213,19 @@ class Stage:
         for shelf, version in before.items():
             if shelf.serving is None:
                 try:
-                    again[shelf] = shelf.prepare(version)
+                    again[shelf] = shelf.load(version)
                 except SwapRefused:
                     _log.exception("slot %s: version %s could not be loaded again", shelf.name, version)
         self._publish(again)
 
 
-def _one(shelf: Shelf) -> dict[Shelf, Loaded]:
+def _discard(prepared: Mapping[Shelf, Prepared]) -> None:
+    """Unload what was loaded for a swap that is not to be."""
+    for each in prepared.values():
+        if not each.reused:
+            each.loaded.evict()
+
+
+def _earlier_one(shelf: Shelf) -> dict[Shelf, Loaded]:
     earlier = shelf.earlier()
     return {} if earlier is None else {shelf: earlier}

@@ -149,6 +149,12 @@ MEMINFO = "MemTotal: 8192 kB\nMemAvailable: 4096 kB\n"
             id="the parent's limit, less what is only cached",
         ),
         pytest.param(
+            "3:memory:/\n",
+            {"memory__memory_dot_limit_in_bytes": str(2**63 - 4096), "memory__memory_dot_usage_in_bytes": "5"},
+            4096 * 1024,
+            id="version 1, unlimited",
+        ),
+        pytest.param(
             "4:cpu:/\n3:memory:/host/path\n",
             {"memory__memory_dot_limit_in_bytes": "1000", "memory__memory_dot_usage_in_bytes": "1200"},
             0,

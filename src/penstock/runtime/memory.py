@@ -10,6 +10,8 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
+#: Version 1 says "no limit" with the largest multiple of a page. Source: Linux, mm/page_counter, PAGE_COUNTER_MAX.
+_NO_LIMIT_BYTES = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,25 @@ class Memory:
 
         return taken
 
-    def shortage(self, need: Footprint) -> Shortage | None:
-        """Return which kind of memory does not hold `need`; None when it fits, or when nobody knows."""
-        for what, need_bytes, free in (
-            ("memory", need.ram_bytes, self._free_ram_bytes),
-            ("GPU memory", need.gpu_bytes, self._free_gpu_bytes),
-        ):
-            free_bytes = free() if need_bytes else None
-            if free_bytes is not None and need_bytes > free_bytes:
-                return Shortage(what, need_bytes, free_bytes)
-        return None
+    def shortages(self, need: Footprint) -> Callable[[Footprint], Shortage | None]:
+        """Ask once what is free; return what tells which kind of memory would not hold `need` if so much were given up.
+
+        None means that it fits, or that nobody knows.
+        """
+        free_ram = self._free_ram_bytes() if need.ram_bytes else None
+        free_gpu = self._free_gpu_bytes() if need.gpu_bytes else None
+
+        def shortage(given_up: Footprint) -> Shortage | None:
+            less = need - given_up
+            for what, need_bytes, free in (
+                ("memory", less.ram_bytes, free_ram),
+                ("GPU memory", less.gpu_bytes, free_gpu),
+            ):
+                if free is not None and need_bytes > free:
+                    return Shortage(what, need_bytes, free)
+            return None
+
+        return shortage
 
 
 def resident_bytes(proc: Path = _PROC) -> int:
@@ -98,7 +109,7 @@ def _headrooms(proc: Path, cgroups: Path) -> Iterator[int]:
         # Inside a container the path may be the host's: its own limits then lie at the root.
         for folder in (group, *group.parents):
             limit_text, used_text = _text(folder / limit).strip(), _text(folder / used).strip()
-            if limit_text.isdigit() and used_text.isdigit():
+            if limit_text.isdigit() and used_text.isdigit() and int(limit_text) < _NO_LIMIT_BYTES:
                 yield max(0, int(limit_text) - int(used_text) + _stat_bytes(folder / "memory.stat", cached))
             if folder == root:
                 break

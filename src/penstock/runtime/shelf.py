@@ -72,12 +72,13 @@ class Shelf:
         """
         need = ahead + self._last_load
         idle = [loaded for loaded in reversed(self.kept) if loaded.idle]
-        short = self._memory.shortage(need - _total(idle))
+        shortage = self._memory.shortages(need)
+        short = shortage(_total(idle))
         if short is not None:
             words = {"what": short.what, "need": in_words(short.need_bytes), "free": in_words(short.free_bytes)}
             raise DoesNotFit(slot=self.name, version=version, now=self.now(), **words)
         given_up: list[Loaded] = []
-        while idle and self._memory.shortage(need - _total(given_up)):
+        while shortage(_total(given_up)):
             given_up.append(idle.pop(0))
         self.give_up(given_up)
         return self._last_load

@@ -11,6 +11,7 @@ import pytest
 
 from penstock.kernel.errors import LeaseSpent
 from penstock.runtime import Slot, SlotLease
+from penstock.runtime.lease import Pointer
 from tests.runtime.conftest import PATIENCE_S, Maker, Model, fingerprint_of
 
 OLD = fingerprint_of("vocoder", "1")
@@ -34,6 +35,31 @@ def test_a_lease_pins_its_version_through_swaps(slot: Slot[Model], maker: Maker)
     maker.wait_unloaded("2", "1")
     assert lease.version == "1"
     assert slot.draining == ()
+
+
+class LatePointer:
+    """Says what served, while a swap overtakes whoever asked: the narrowest race there is, every time."""
+
+    def __init__(self, pointer: Pointer, overtake: Iterator[object]) -> None:
+        self.pointer = pointer
+        self.overtake = overtake
+
+    @property
+    def current(self) -> object:
+        read = self.pointer.current
+        next(self.overtake, None)
+        return read
+
+
+def test_a_lease_that_is_overtaken_by_swaps_looks_again(slot: Slot[Model], maker: Maker) -> None:
+    # It reads what serves once to mark it and once to look again: 2 comes between, 3 and 4 on the next attempts.
+    swaps = (version and slot.swap(version) for version in ("2", None, "3", None, "4", None))
+    slot.seat.pointer = LatePointer(slot.seat.stage.pointer, swaps)  # type: ignore[assignment]
+    with slot.lease() as model:
+        assert model.say() == fingerprint_of("vocoder", "4")
+        assert maker.unloads == ["1", "2", "3"]
+    slot.swap("5")
+    assert maker.unloads == ["1", "2", "3", "4"]
 
 
 def test_a_version_waits_for_all_its_leases(slot: Slot[Model], maker: Maker) -> None:

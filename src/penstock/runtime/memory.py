@@ -108,9 +108,10 @@ def _headrooms(proc: Path, cgroups: Path) -> Iterator[int]:
         group = root / path.lstrip("/")
         # Inside a container the path may be the host's: its own limits then lie at the root.
         for folder in (group, *group.parents):
-            limit_text, used_text = _text(folder / limit).strip(), _text(folder / used).strip()
-            if limit_text.isdigit() and used_text.isdigit() and int(limit_text) < _NO_LIMIT_BYTES:
-                yield max(0, int(limit_text) - int(used_text) + _stat_bytes(folder / "memory.stat", cached))
+            limit_bytes = _number(folder / limit)
+            if limit_bytes < _NO_LIMIT_BYTES:
+                used_bytes = _number(folder / used) - _stat_bytes(folder / "memory.stat", cached)
+                yield max(0, limit_bytes - used_bytes)
             if folder == root:
                 break
 
@@ -121,9 +122,20 @@ def _stat_bytes(path: Path, name: str) -> int:
     return int(found[0]) if found else 0
 
 
+def _number(path: Path) -> int:
+    """Return the figure that a group's file holds; no limit where it says `max`, or is not there."""
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else _NO_LIMIT_BYTES
+
+
 def _text(path: Path) -> str:
+    # Less work for the interpreter than Path.read_text: requests run meanwhile, and they need it too.
     try:
-        return path.read_text(encoding="ascii")
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(descriptor, 1 << 16).decode("ascii")
+        finally:
+            os.close(descriptor)
     except OSError:
         return ""
 

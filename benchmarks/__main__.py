@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes")
+NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""How long `penstock --help` takes, as a whole process, against a bare Python."""
+"""How long `penstock --help` and importing the runtime take, as whole processes, against a bare Python."""
 
 import subprocess
 import sys
@@ -19,11 +19,13 @@ def main() -> int:
     asked = options(__doc__ or "")
     penstock = [str(Path(sys.executable).with_name("penstock")), "--help"]
     bare = [sys.executable, "-c", "pass"]
-    pairs = [(_seconds(penstock), _seconds(bare)) for _ in range(3 if asked.quick else 15)]
+    runtime = [sys.executable, "-c", "from penstock import Pipeline, Slot"]
+    runs = [tuple(map(_seconds, (penstock, runtime, bare))) for _ in range(3 if asked.quick else 15)]
     rows = [
-        row("penstock --help", [p for p, _ in pairs], "s", "<= 0.25"),
-        row("bare Python", [b for _, b in pairs], "s"),
-        row("ratio", [p / b for p, b in pairs], "ratio"),
+        row("penstock --help", [p for p, _, _ in runs], "s", "<= 0.25"),
+        row("from penstock import Slot", [r for _, r, _ in runs], "s", "<= 0.25"),
+        row("bare Python", [b for _, _, b in runs], "s"),
+        row("ratio", [p / b for p, _, b in runs], "ratio"),
     ]
     return report("startup", rows, asked.json)
 

@@ -1,4 +1,19 @@
 """Penstock meters a new AI model into live traffic, judges it, and shuts it off when it is worse.
 
-The rooms and who may import whom: ARCHITECTURE.md. This file may import nothing: `import penstock` costs nothing.
+The rooms and who may import whom: ARCHITECTURE.md. This file imports nothing until it is asked for: `import penstock` costs
+nothing.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.runtime import Pipeline, Slot
+
+__all__ = ["Pipeline", "Slot"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("penstock.runtime"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,6 +27,7 @@ from tests.docs.reading import PAGES, ROOT, anchors, blocks, code_spans, command
 LIMITS_ONLY = set(FILE_FIELDS) - {"longest_stall"}
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 JOURNAL = ROOT / "docs" / "reference" / "journal.md"
+HOT_SWAP = ROOT / "docs" / "howto" / "hot-swap.md"
 
 
 def name_of(page: Path) -> str:
@@ -116,8 +117,15 @@ def test_a_decision_record_is_short_and_names_what_it_costs(page: Path) -> None:
     assert "- Negative: " in text
 
 
-def test_only_the_journals_page_has_python_to_run() -> None:
-    assert {page for page in PAGES if blocks(page, "python")} == {JOURNAL}
+def test_only_two_pages_have_python_to_run() -> None:
+    assert {page for page in PAGES if blocks(page, "python")} == {JOURNAL, HOT_SWAP}
+
+
+def test_the_page_on_hot_swap_prints_what_it_says(tmp_path: Path) -> None:
+    example = tmp_path / "example.py"
+    example.write_text("\n".join(blocks(HOT_SWAP, "python")), encoding="utf-8")
+    ran = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
+    assert (ran.stderr, ran.stdout) == ("", "".join(blocks(HOT_SWAP, "text")))
 
 
 async def _written(path: Path) -> str:

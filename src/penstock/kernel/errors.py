@@ -15,6 +15,7 @@ PenstockError
 ├── NotFoundError            it is meant, but it is not there
 │   ├── ExampleMissing
 │   ├── ExtraMissing
+│   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
 │   └── NoRollout
@@ -22,15 +23,22 @@ PenstockError
 │   ├── AlreadyRunning
 │   ├── FencedOff
 │   ├── IllegalTransition
+│   ├── LeaseSpent
 │   ├── NothingToRollBack
+│   ├── NothingWarm
 │   ├── PortTaken
 │   ├── RolloutInProgress
+│   ├── SlotEmpty
+│   ├── SlotSwapping
+│   ├── SlotTaken
 │   ├── StaleGeneration
 │   ├── VersionMismatch
 │   └── VersionTaken
 ├── RefusedError             it could be done, but must not
 │   ├── AddressNotLocal
 │   ├── Quarantined
+│   ├── SwapRefused
+│   │   └── DoesNotFit
 │   └── UnhealthyTarget
 ├── UnreachableError         somebody does not answer
 │   ├── ControlPlaneUnreachable
@@ -195,6 +203,15 @@ class ExtraMissing(NotFoundError):
     code = "extra-missing"
 
 
+class UnknownPart(NotFoundError):
+    """The pipeline has no part {part!r}; its parts: {known}.
+
+    Remedy: name one of those, or build the pipeline with a slot for it.
+    """
+
+    code = "unknown-part"
+
+
 class UnknownService(NotFoundError):
     """There is no service {service!r}; known services: {known}.
 
@@ -258,6 +275,16 @@ class IllegalTransition(ConflictError):
     code = "illegal-transition"
 
 
+class LeaseSpent(ConflictError):
+    """A lease on {slot!r} is not held: {why}.
+
+    Remedy: take a lease per request, use it in one `with`, and use the model inside only; a stream that outlives the `with`
+    is kept by `lease.stream(chunks)`.
+    """
+
+    code = "lease-spent"
+
+
 class NothingToRollBack(ConflictError):
     """Service {service!r} has no earlier healthy release to go back to: {why}.
 
@@ -265,6 +292,15 @@ class NothingToRollBack(ConflictError):
     """
 
     code = "nothing-to-roll-back"
+
+
+class NothingWarm(ConflictError):
+    """{slot!r} has no earlier version in memory to roll back to: {serving} serves on.
+
+    Remedy: load one with `swap(version)`; `keep` says how many earlier versions stay warm.
+    """
+
+    code = "nothing-warm"
 
 
 class PortTaken(ConflictError):
@@ -283,6 +319,33 @@ class RolloutInProgress(ConflictError):
     """
 
     code = "rollout-in-progress"
+
+
+class SlotEmpty(ConflictError):
+    """Nothing serves in {slot!r}: no version of {parts} is in memory.
+
+    Remedy: call `swap` with a version before requests are let in.
+    """
+
+    code = "slot-empty"
+
+
+class SlotSwapping(ConflictError):
+    """{slot!r} takes no requests for now: one version is unloaded before the next is loaded.
+
+    Remedy: ask again later (503 with Retry-After), or wait for it with `lease(wait_s=...)`.
+    """
+
+    code = "slot-swapping"
+
+
+class SlotTaken(ConflictError):
+    """Slot {slot!r} is part of a pipeline already.
+
+    Remedy: build one pipeline, and give each of its parts a slot of its own.
+    """
+
+    code = "slot-taken"
 
 
 class StaleGeneration(ConflictError):
@@ -337,6 +400,26 @@ class Quarantined(RefusedError):
     """
 
     code = "quarantined"
+
+
+class SwapRefused(RefusedError):
+    """Slot {slot!r} did not take version {version}: {why}. {now}.
+
+    Remedy: mend that version, or swap to another one.
+    """
+
+    code = "swap-refused"
+
+
+class DoesNotFit(SwapRefused):
+    """Version {version} does not fit into {what} beside what slot {slot!r} holds: the last load took {need}, {free} are free.
+    {now}.
+
+    Remedy: free memory, or swap with `drain_first=True`: the version that serves is then unloaded before the other one is
+    loaded, and requests wait or are refused meanwhile.
+    """
+
+    code = "does-not-fit"
 
 
 class UnhealthyTarget(RefusedError):

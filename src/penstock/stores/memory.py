@@ -34,7 +34,7 @@ class FileMemory:
         aside = path.with_suffix(".new")
         try:
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-                json.dump(state, file, allow_nan=False)
+                file.write(json.dumps(state, allow_nan=False))  # json.dump would write it in thousands of pieces
             aside.replace(path)
         except OSError as error:
             if service not in self._failed:  # said once, not every few seconds

@@ -65,6 +65,9 @@ async def test_evidence_of_another_rollout_is_not_taken(world: World) -> None:
     world.memory.kept = kept
     await world.restart()
     assert "the evidence begins anew" in world.plane.status("tts")["reason"]
+    judging = world.loop.services["tts"]._judging
+    assert judging._judge is not None
+    assert judging._judge.placebo is judging._placebo, "what the placebo finds from here on is journalled"
 
 
 async def test_longer_blocks_are_journalled_once_without_a_canary_too(world: World) -> None:

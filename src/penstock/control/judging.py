@@ -129,16 +129,16 @@ class Judging:
         except (KeyError, TypeError, ValueError) as error:
             _log.warning("%s: the kept evidence cannot be read: %s", state.service, error)
             return False
-        if isinstance(known, Placebo):
-            self._placebo, self._ahead_s = known, at_s - self._clock.monotonic_s()
+        if not isinstance(known, (Judge, Placebo)):
             return False
-        if not isinstance(known, Judge):
-            return False
-        self._placebo, self._ahead_s = known.placebo, at_s - self._clock.monotonic_s()
-        if state.canary is None or rollout != state.rollout:
-            return False
-        self._judge, self._rollout = known, rollout
-        return True
+        self._ahead_s = at_s - self._clock.monotonic_s()
+        self._placebo = known.placebo if isinstance(known, Judge) else known
+        if isinstance(known, Judge) and state.canary is not None and rollout == state.rollout:
+            self._judge, self._rollout = known, rollout
+            return True
+        if self._judge is not None:  # it was made before anything was recalled, and must feed the placebo that is kept
+            self.begin(state)
+        return False
 
     def _state(self) -> dict[str, Any]:
         return {"rollout": self._rollout, "at_s": self.at_s, "judged": remember(self._judge or self._placebo)}

@@ -15,10 +15,15 @@ export OPENBLAS_NUM_THREADS := 1
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# torch stays out of the lock: its builds for CPU and GPU bear the same version. Only the tests of its loader need it.
+.venv/torch: .venv/installed
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	@touch $@
+
 demo: .venv/installed
 	$(BIN)/penstock demo
 
-test: .venv/installed
+test: .venv/installed .venv/torch
 	$(BIN)/python -m pytest
 
 check: .venv/installed

@@ -19,6 +19,7 @@ from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.kernel.errors import AlreadyRunning, UsageError
 from penstock.mirror.http import HttpMirror
 from penstock.routing.table import Identity
+from penstock.servers.slots import SlotServers
 from penstock.stores.memory import FileMemory
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
@@ -68,23 +69,29 @@ class Composition:
 
 
 @asynccontextmanager
-async def composed(options: UpOptions) -> AsyncIterator[Composition]:
-    """Become the journal's writer and put the drivers together; on leaving, close them. Envoy runs on."""
+async def composed(options: UpOptions, *, api_url: str | None = None) -> AsyncIterator[Composition]:
+    """Become the journal's writer and put the drivers together; on leaving, close them. Envoy runs on.
+
+    `api_url` is where servers that switch in place forward rollbacks to.
+    """
     _make_folder(options.state_dir)
     clock = SystemClock()
     journal = SqlJournal(options.state_dir / "journal.db", clock)
     try:
         # Before any socket is touched: they may be those of the process that works here.
         await journal.acquire(f"process {os.getpid()}")
-        async with _driven(options, journal, clock) as parts:
+        async with _driven(options, journal, clock, api_url) as parts:
             yield parts
     finally:
         await journal.close()
 
 
 @asynccontextmanager
-async def _driven(options: UpOptions, journal: SqlJournal, clock: SystemClock) -> AsyncIterator[Composition]:
+async def _driven(
+    options: UpOptions, journal: SqlJournal, clock: SystemClock, api_url: str | None
+) -> AsyncIterator[Composition]:
     mirror = HttpMirror(options.state_dir)
+    servers = SlotServers(admin_token=os.environ.get("PENSTOCK_ADMIN_TOKEN"))
     gateway = EnvoyGateway(options.state_dir, lease_s=options.lease_s, clock=clock)
 
     def pods_of(service: str, number: int) -> frozenset[str]:
@@ -93,13 +100,15 @@ async def _driven(options: UpOptions, journal: SqlJournal, clock: SystemClock) -
     telemetry = EnvoyTelemetry(gateway.admin_socket, pods_of=pods_of)
     try:
         await mirror.start()
-        ports = Ports(journal, gateway, mirror, clock, FileMemory(options.state_dir), np.random.default_rng())
+        memory, rng = FileMemory(options.state_dir), np.random.default_rng()
+        ports = Ports(journal, gateway, mirror, clock, memory, servers, rng, api_url)
         loop = ControlLoop(ports, telemetry, lease_s=options.lease_s)
         plane = ControlPlane(loop)
         yield Composition(loop, plane, gateway)
     finally:
         await gateway.close()
         await mirror.close()
+        await servers.close()
         await telemetry.close()
 
 

@@ -76,7 +76,7 @@ def test_codes_are_unique() -> None:
         ("GET", "/", None, 404, "/"),
         ("PUT", "/v1/services", None, 405, "method not allowed"),
         ("POST", "/v1/services/tts/rollouts", b"{", 400, "not valid JSON"),
-        ("POST", "/v1/services/tts/rollouts", b"{}", 422, "urls: field required"),
+        ("POST", "/v1/services/tts/rollouts", b'{"urls": 5}', 422, "urls: input should be a valid list"),
         ("POST", "/v1/services/tts/rollouts", b'{"urls": ["http://127.0.0.1:1"], "uls": 1}', 422, "uls"),
         ("POST", "/v1/services/tts/quarantine", b'{"version": "2", "reason": ""}', 422, "reason"),
         ("DELETE", "/v1/services/tts/quarantine/2", None, 422, "query.reason"),

@@ -55,7 +55,10 @@ def test_a_person_leads_a_rollout(stepping: Served, penstock: Command) -> None:
     assert (planned.code, planned.last["target"]) == (0, "1.5.0")
     done = penstock("rollback", "tts/model", "--no-quarantine", "--reason", "hoarse", "-o", "json")
     assert done.code == 0
-    assert set(done.last) == {"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"}
+    assert set(done.last) == {"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"} | {
+        "versions",
+        "confirmed",
+    }
     assert (done.last["release"], done.last["acknowledged"], done.last["nodes"]) == ("1.5.0", 1, 1)
     assert penstock("status", "tts", "-o", "json").last["quarantined"] == []
 

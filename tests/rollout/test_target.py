@@ -1,11 +1,20 @@
 """Where a rollback goes."""
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.kernel.errors import NothingToRollBack, Quarantined, UnknownRelease
+from penstock.registry.release import Endpoint, Release
 from penstock.rollout.decide import next_step
 from penstock.rollout.entry import Kind
-from penstock.rollout.target import choose_rollback_target, named_target, rollback_candidates
+from penstock.rollout.state import ServiceState
+from penstock.rollout.target import (
+    choose_rollback_target,
+    component_candidates,
+    named_target,
+    rollback_candidates,
+)
 from tests.rollout.conftest import Story
 
 
@@ -53,3 +62,54 @@ def test_a_named_target_must_have_been_promoted_and_not_be_quarantined(story: St
     undo(story)
     with pytest.raises(Quarantined):
         named_target(story.state, "1.6.0")
+
+
+NODE = Endpoint("http", "10.0.0.1", 1)
+
+
+def parts(number: int, name: str, **versions: str) -> Release:
+    return Release("tts", number, name, versions, (NODE,), swapped=True)
+
+
+@pytest.fixture
+def swapping(story: Story) -> ServiceState:
+    """Acoustic went 1 -> 2, then the vocoder 1 -> 2, then acoustic 2 -> 3."""
+    promoted = (
+        parts(1, "first", acoustic="1.0.0", vocoder="1.0.0"),
+        parts(2, "acoustic-2.0.0", acoustic="2.0.0", vocoder="1.0.0"),
+        parts(3, "vocoder-2.0.0", acoustic="2.0.0", vocoder="2.0.0"),
+        parts(4, "acoustic-3.0.0", acoustic="3.0.0", vocoder="2.0.0"),
+    )
+    return replace(story.state, stable=promoted[-1], promoted=promoted, n_releases=4)
+
+
+def test_a_component_goes_back_alone_though_that_set_never_served(swapping: ServiceState) -> None:
+    (best,) = component_candidates(swapping, "vocoder", {}, {})
+    assert best.release.versions == {"acoustic": "3.0.0", "vocoder": "1.0.0"}
+    assert (best.release.number, best.release.name) == (5, "vocoder-1.0.0")
+
+
+def test_a_set_that_served_goes_under_its_own_number(swapping: ServiceState) -> None:
+    best, other = component_candidates(swapping, "acoustic", {}, {})
+    assert best.release == swapping.promoted[2]
+    assert other.release.versions == {"acoustic": "1.0.0", "vocoder": "2.0.0"}
+
+
+def test_what_the_registry_the_quarantine_and_dead_servers_say_against_a_version(swapping: ServiceState) -> None:
+    state = replace(swapping, quarantine={"version:acoustic-2.0.0": ("acoustic-2.0.0", "it crackled")})
+    best, other = component_candidates(state, "acoustic", {}, {"1.0.0": "needs vocoder <2"})
+    assert best.against == "is quarantined (it crackled)"
+    assert other.against == "needs vocoder <2"
+    dead = component_candidates(swapping, "vocoder", {4: False}, {})
+    assert [c.against for c in dead] == ["does not answer"]
+
+
+def test_a_release_with_a_quarantined_part_is_passed_over(swapping: ServiceState) -> None:
+    state = replace(swapping, quarantine={"version:vocoder-2.0.0": ("vocoder-2.0.0", "it crackled")})
+    assert choose_rollback_target(state, {}).name == "acoustic-2.0.0"
+
+
+def test_a_component_that_an_older_release_lacks_is_not_looked_for_there(swapping: ServiceState) -> None:
+    stable = parts(5, "emotion", acoustic="3.0.0", vocoder="2.0.0", emotion="1.0.0")
+    state = replace(swapping, stable=stable, promoted=(*swapping.promoted, stable), n_releases=5)
+    assert component_candidates(state, "emotion", {}, {}) == []

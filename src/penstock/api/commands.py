@@ -15,6 +15,7 @@ from penstock.api.schemas import (
     RolledBack,
     StatusView,
 )
+from penstock.kernel.errors import UsageError
 from penstock.rollout.plan import plan_from
 
 router = APIRouter(prefix="/v1/services/{service}", tags=["commands"])
@@ -24,7 +25,15 @@ router = APIRouter(prefix="/v1/services/{service}", tags=["commands"])
 async def release(service: Service, asked: ReleaseRequest, plane: Plane, actor: Actor) -> dict[str, Any]:
     """Everything that can be wrong is found before anything changes. Follow it with `events`, or ask for `outcome`."""
     plan = plan_from(asked.plan)
-    return await plane.release(service, asked.urls, asked.version, plan, actor=actor, reason=asked.reason)
+    if asked.component is None:
+        if not asked.urls:
+            raise UsageError(detail="a release needs the URL of a server that serves it, or a component to switch.")
+        return await plane.release(service, asked.urls, asked.version, plan, actor=actor, reason=asked.reason)
+    if asked.version is None:
+        raise UsageError(detail=f"name the version of {service}/{asked.component} to release.")
+    return await plane.release_component(
+        service, asked.component, asked.version, plan, nodes=asked.urls, actor=actor, reason=asked.reason
+    )
 
 
 @router.post("/pause", response_model=StatusView, summary="Keep the weight where it is")

@@ -41,5 +41,9 @@ async def show_outcome(service: Service, plane: Plane) -> dict[str, Any] | None:
 
 
 @router.get("/{service}/rollback-plan", response_model=RollbackPlan, summary="Show where a rollback would go")
-async def show_rollback_plan(service: Service, plane: Plane) -> dict[str, Any]:
-    return await plane.rollback_plan(service)
+async def show_rollback_plan(
+    service: Service,
+    plane: Plane,
+    component: Annotated[str | None, Query(description="Only this component would go back")] = None,
+) -> dict[str, Any]:
+    return await plane.rollback_plan(service, component)

@@ -117,6 +117,8 @@ class RolledBack(_Answer):
     acknowledged: int = Field(description="How many live gateways acknowledged it")
     nodes: int = Field(description="How many gateways live")
     release: str = Field(description="What serves now")
+    versions: dict[str, str] = Field(description="Component -> version")
+    confirmed: bool = Field(description="Whether every server in rotation said that it serves them")
 
 
 class Candidate(_Answer):
@@ -124,6 +126,7 @@ class Candidate(_Answer):
 
     release: str
     against: str | None = Field(description="What speaks against it")
+    versions: dict[str, str] = Field(description="Component -> version")
 
 
 class RollbackPlan(_Answer):
@@ -172,8 +175,16 @@ class Check(_Answer):
 class ReleaseRequest(_Request):
     """A canary to meter in."""
 
-    urls: list[str] = Field(min_length=1, max_length=1000, description="Where its servers answer: http://HOST:PORT")
+    urls: list[str] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Where its servers answer: http://HOST:PORT; with a component: which of stable's servers switch, "
+        "else half of them",
+    )
     version: str | None = Field(default=None, description="Else what the servers' /version says", examples=["2.0.1"])
+    component: str | None = Field(
+        default=None, description="Release only this component's version, in servers that switch in place"
+    )
     plan: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="As in a plan file; every field may be left out",
@@ -198,7 +209,9 @@ class RollbackRequest(ReasonRequest):
     """Where to go back to."""
 
     component: str | None = Field(default=None, description="Only this component; else the whole release")
-    to: str | None = Field(default=None, description="A release; else the last healthy one before")
+    to: str | None = Field(
+        default=None, description="A release, or with a component a version of it; else the last healthy one before"
+    )
     quarantine: bool = Field(default=True, description="Whether the version that is left may never be released again")
 
 

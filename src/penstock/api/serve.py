@@ -42,7 +42,7 @@ async def _serve(options: UpOptions, api: socket.socket, say: Callable[[str], No
     running = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(number, stop.set)
-    async with composed(options) as parts:
+    async with composed(options, api_url=_url_of(api)) as parts:
         await _begin(parts, options, say)
         server = _Server(
             uvicorn.Config(
@@ -145,8 +145,7 @@ def _announce(plane: ControlPlane, api: socket.socket, say: Callable[[str], None
     for status in services:
         name = f" {status['service']}" if len(services) > 1 else ""
         say(f"gateway {status['gateway_url']}{name}")
-    host, port = api.getsockname()[:2]
-    say(f"api http://{_joined(host, port)}")
+    say(f"api {_url_of(api)}")
     for status in services:
         if status["phase"] != "idle":
             say(f"{status['service']}: {status['phase']}: {status['reason']}; see penstock status {status['service']}")
@@ -213,6 +212,11 @@ def _address(written: str) -> tuple[str, int]:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _url_of(api: socket.socket) -> str:
+    host, port = api.getsockname()[:2]
+    return f"http://{_joined(host, port)}"
 
 
 def _joined(host: str, port: int) -> str:

@@ -34,6 +34,14 @@ def services_of(words: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]
     return tuple(services.items())
 
 
+def service_and_component(name: str) -> tuple[str, str | None]:
+    """Read `SERVICE` or `SERVICE/COMPONENT`. Raises UsageError."""
+    service, slash, component = name.partition("/")
+    if slash and not component:
+        raise UsageError(detail=f"{name!r} names no component; write {service} or {service}/COMPONENT.")
+    return service, component or None
+
+
 def seconds_asked(written: str, option: str) -> float:
     """Read a time such as 10s or 5m, above 0, seconds."""
     from penstock.rollout.plan import seconds_of  # noqa: PLC0415 - `penstock --help` must not pay for it

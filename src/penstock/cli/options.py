@@ -9,6 +9,9 @@ from penstock.cli.client import DEFAULT_URL
 from penstock.cli.terminal import Format
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service.", show_default=False)]
+ServiceOrComponent = Annotated[
+    str, typer.Argument(metavar="NAME[/COMPONENT]", help="The service, or one of its components.", show_default=False)
+]
 Output = Annotated[Format, typer.Option("-o", "--output", help="How to write the answer.")]
 Url = Annotated[
     str, typer.Option("--api", metavar="URL", envvar="PENSTOCK_URL", help="Where the control plane answers.")

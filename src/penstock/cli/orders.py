@@ -6,11 +6,11 @@ from urllib.parse import quote
 import typer
 
 from penstock.cli import wording
+from penstock.cli.asked import service_and_component
 from penstock.cli.client import Api, service_path
 from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import LOCAL, TABLE, Actor, GivenReason, Name, Output, Quiet, Reason, Url
+from penstock.cli.options import LOCAL, TABLE, Actor, GivenReason, Name, Output, Quiet, Reason, ServiceOrComponent, Url
 from penstock.cli.terminal import Terminal
-from penstock.kernel.errors import UsageError
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The version.", show_default=False)]
 
@@ -43,8 +43,11 @@ def abort(name: Name, output: Output = TABLE, api: Url = LOCAL, actor: Actor = N
 
 
 def rollback(
-    name: Annotated[str, typer.Argument(metavar="NAME[/COMPONENT]", help="The service.", show_default=False)],
-    to: Annotated[str | None, typer.Option("--to", metavar="V", help="A release; else the last healthy one.")] = None,
+    name: ServiceOrComponent,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="V", help="A release, or a component's version; else the last healthy."),
+    ] = None,
     no_quarantine: Annotated[bool, typer.Option("--no-quarantine", help="The version may be released again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show where it would go.")] = False,
     output: Output = TABLE,
@@ -54,13 +57,11 @@ def rollback(
     reason: Reason = "",
 ) -> int:
     """Roll back; returns when every live gateway has acknowledged."""
-    service, slash, component = name.partition("/")
-    if slash and not component:
-        raise UsageError(detail=f"{name!r} names no component; write {service} or {service}/COMPONENT.")
+    service, component = service_and_component(name)
     terminal = Terminal(output, quiet)
     if dry_run:
-        return _planned(service, api, terminal)
-    asked = {"component": component or None, "to": to, "quarantine": not no_quarantine, "reason": reason}
+        return _planned(service, component, api, terminal)
+    asked = {"component": component, "to": to, "quarantine": not no_quarantine, "reason": reason}
     with Api(api, actor) as plane:
         done = plane.command(service, "rollback", **asked)
     terminal.answer(done, wording.rolled_back(done))
@@ -70,9 +71,10 @@ def rollback(
     return ExitCode.OK
 
 
-def _planned(service: str, api: str, terminal: Terminal) -> int:
+def _planned(service: str, component: str | None, api: str, terminal: Terminal) -> int:
+    only = {} if component is None else {"component": component}
     with Api(api) as plane:
-        planned = plane.fetch(f"{service_path(service)}/rollback-plan")
+        planned = plane.fetch(f"{service_path(service)}/rollback-plan", **only)
     terminal.answer(planned, wording.rollback_plan(planned))
     return ExitCode.OK if planned["target"] else ExitCode.CONFLICT
 

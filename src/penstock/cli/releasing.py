@@ -6,19 +6,31 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli import wording
-from penstock.cli.asked import plan_asked, planned_s, seconds_asked
+from penstock.cli.asked import plan_asked, planned_s, seconds_asked, service_and_component
 from penstock.cli.client import Api
 from penstock.cli.exit_codes import ExitCode, code_of_outcome
-from penstock.cli.options import LOCAL, TABLE, Actor, Name, Output, Quiet, Reason, Url
+from penstock.cli.options import LOCAL, TABLE, Actor, Output, Quiet, Reason, ServiceOrComponent, Url
 from penstock.cli.terminal import Format, Terminal
 from penstock.cli.views import view_for
 from penstock.cli.watching import Watch, not_awaited
+from penstock.kernel.errors import UsageError
 
 _DEFAULT_TIMEOUT_S = 600.0
 #: A plan may need this much longer than its own times: requests have to come, and withdrawals take theirs.
 _PATIENCE = 3.0
 
-Urls = Annotated[list[str], typer.Argument(metavar="URL...", help="Where the new version answers.", show_default=False)]
+Urls = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[URL...]", help="Where the new version answers; for a component: as --nodes.", show_default=False
+    ),
+]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--nodes", metavar="URL", help="A server that switches to the component's version; repeatable [half of them]."
+    ),
+]
 VersionOption = Annotated[
     str | None, typer.Option("--version", metavar="V", help="Its version; else what its /version says.")
 ]
@@ -47,10 +59,11 @@ Timeout = Annotated[
 
 
 def release(
-    name: Name,
-    urls: Urls,
+    name: ServiceOrComponent,
+    urls: Urls = None,
     *,
     version: VersionOption = None,
+    nodes: Nodes = None,
     steps: Steps = None,
     dwell: Dwell = None,
     bake: Bake = None,
@@ -68,6 +81,9 @@ def release(
 ) -> int:
     """Meter a new version in, judged against the one that serves.
 
+    NAME URL... releases what runs at the URLs; NAME/COMPONENT --version V switches one component inside the servers that
+    run already, where they can.
+
     With --watch the exit code is 0 promoted, 3 rolled back, 4 paused or aborted, 5 time over.
     """
     times = {"dwell": dwell, "bake": bake, "longest_stall": longest_stall}
@@ -75,12 +91,30 @@ def release(
     wanted = plan_asked(plan, options)
     limit_s = seconds_asked(timeout, "--timeout") if timeout else max(_DEFAULT_TIMEOUT_S, _PATIENCE * planned_s(wanted))
     terminal = Terminal(output, quiet)
+    service, component, servers = _what(name, urls or [], nodes or [], version)
+    asked = {"urls": servers, "version": version, "component": component, "plan": wanted, "reason": reason}
     with Api(api, actor) as plane:
-        started = plane.command(name, "rollouts", urls=urls, version=version, plan=wanted, reason=reason)
+        started = plane.command(service, "rollouts", **asked)
         if watch:
             return _watch(plane, terminal, started, limit_s)
     terminal.answer(not_awaited(started), wording.accepted(started))
     return ExitCode.OK
+
+
+def _what(name: str, urls: list[str], nodes: list[str], version: str | None) -> tuple[str, str | None, list[str]]:
+    """Return service, component or None, and servers. Raises UsageError for what cannot be meant together."""
+    service, component = service_and_component(name)
+    if component is None:
+        if nodes:
+            raise UsageError(detail=f"--nodes is for one component: {name}/COMPONENT.")
+        if not urls:
+            raise UsageError(
+                detail=f"say where the new version of {name} answers, or name a component: {name}/COMPONENT."
+            )
+        return service, None, urls
+    if version is None:
+        raise UsageError(detail=f"say which version of {name} to release: --version V.")
+    return service, component, [*nodes, *urls]
 
 
 def _watch(plane: Api, terminal: Terminal, started: dict[str, Any], limit_s: float) -> int:

@@ -266,6 +266,10 @@ def rolled_back(said: Mapping[str, Any]) -> Iterator[str]:
     yield f"{said['release']} serves; {said['acknowledged']}/{said['nodes']} gateways acknowledged generation {said['generation']}"
     if said["decided_at"] and said["applied_at"]:
         yield f"decided {said['decided_at']}, in force {said['applied_at']}"
+    if len(said["versions"]) > 1:
+        yield "  ".join(f"{component} {version}" for component, version in said["versions"].items())
+    if not said["confirmed"]:
+        yield "not every server said yet that it serves them: see penstock status"
 
 
 def rollback_plan(said: Mapping[str, Any]) -> Iterator[str]:

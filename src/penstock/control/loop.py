@@ -64,6 +64,7 @@ class ControlLoop:
         """
         for state in fold(await self.ports.journal.read()).values():
             await self.add(state).note_restart()
+        await asyncio.gather(*(control.nodes.observe() for control in self.services.values()))
         await self.ports.gateway.start(tuple(control.table() for control in self.services.values()))
         for control in self.services.values():
             async with control.lock:

@@ -1,13 +1,14 @@
 """The use cases: what people and machines may ask of the control plane."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from penstock.control.components import canary_in_place
 from penstock.control.loop import ControlLoop
-from penstock.control.preflight import answers_as, check_unused, introduce
+from penstock.control.preflight import check_unused, introduce
+from penstock.control.rollbacks import Rollbacks, illegal, leaving, unhealthy
 from penstock.control.service import ServiceControl
 from penstock.control.views import applied_at, explanation_of, outcome_of, status_of
 from penstock.judge.verdict import Word
@@ -16,23 +17,20 @@ from penstock.kernel.errors import (
     GatewaySilent,
     IllegalTransition,
     NoRollout,
-    NotFoundError,
     Quarantined,
     RefusedError,
     RolloutInProgress,
-    UnhealthyTarget,
     UnknownRelease,
     VersionMismatch,
     VersionTaken,
 )
 from penstock.kernel.names import checked_service, checked_version
-from penstock.registry.release import WHOLE, Endpoint, Release
-from penstock.rollout.decide import Decision, held, next_step, rolling_back, stage_of
+from penstock.registry.release import Endpoint, Release
+from penstock.rollout.decide import Decision, held, next_step, stage_of
 from penstock.rollout.entry import Draft, Kind, unwritten
 from penstock.rollout.phases import Phase
 from penstock.rollout.plan import Plan
 from penstock.rollout.state import ServiceState, evolve
-from penstock.rollout.target import choose_rollback_target, named_target, rollback_candidates
 from penstock.routing.table import Identity
 
 
@@ -45,6 +43,7 @@ class ControlPlane:
 
     def __init__(self, loop: ControlLoop) -> None:
         self._loop = loop
+        self._rollbacks = Rollbacks(loop)
 
     async def look_at(self, service: str, urls: Sequence[str], *, listen: str | None) -> None:
         """Find everything that would keep a server from being adopted; changes nothing."""
@@ -63,10 +62,9 @@ class ControlPlane:
         endpoints = tuple(Endpoint.parse(url) for url in urls)
         check_unused(endpoints, self._releases(), [*self._listeners(), listen])
         said = await introduce(self._loop.ports.mirror, endpoints)
-        name = said.version or "unversioned-1"
-        release = Release(service, 1, name, {WHOLE: name}, endpoints, said.digest)
+        release = said.release(service, 1, said.version or "unversioned-1", endpoints)
         facts = {"release": release.as_json(), "listen": listen, "identity": asdict(identity)}
-        draft = Draft(service, Kind.ADOPTED, actor, f"{name} serves at {release.endpoints[0].url}", 1, facts)
+        draft = Draft(service, Kind.ADOPTED, actor, f"{release.name} serves at {release.endpoints[0].url}", 1, facts)
         # Tried on the gateway first: what cannot be served must not enter the journal.
         state = evolve(None, unwritten(draft, self._loop.ports.clock.now()))
         await self._loop.ports.gateway.apply(state.table())
@@ -106,11 +104,31 @@ class ControlPlane:
             state = control.state
             _check_idle(state)
             name = wanted or said.version or f"unversioned-{state.n_releases + 1}"
-            release = Release(service, state.n_releases + 1, name, {WHOLE: name}, endpoints, said.digest)
-            _check_allowed(state, release)
-            facts = {"release": release.as_json(), "plan": plan.as_json()}
-            started = Decision(Kind.STARTED, reason or f"{state.stable.name} -> {name}", facts)
-            await control.commit(started, actor=actor)
+            release = said.release(service, state.n_releases + 1, name, endpoints)
+            await _begin(control, release, plan, actor=actor, reason=reason)
+        return self.status(service)
+
+    async def release_component(
+        self,
+        service: str,
+        component: str,
+        version: str,
+        plan: Plan,
+        *,
+        nodes: Sequence[str] = (),
+        actor: str,
+        reason: str = "",
+    ) -> dict[str, Any]:
+        """Begin to meter one component's version in, on servers that switch versions in place.
+
+        `nodes` are URLs of stable's servers that become the canary's; see `canary_in_place`.
+        """
+        control = self._loop.control(service)
+        endpoints = [Endpoint.parse(url) for url in nodes]
+        async with control.lock:
+            _check_idle(control.state)
+            release = canary_in_place(control.state, component, checked_version(version), endpoints)
+            await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
 
     async def pause(self, service: str, *, actor: str, reason: str = "") -> dict[str, Any]:
@@ -126,7 +144,7 @@ class ControlPlane:
         async with self._rolling(service, "resumed") as control:
             state = control.state
             if state.phase is not Phase.HELD:
-                raise _illegal(state, "resumed")
+                raise illegal(state, "resumed")
             _check_not_condemned(control)
             facts = {"phase": stage_of(state).value, "weight_pct": state.step_weight_pct}
             await control.commit(Decision(Kind.RESUMED, reason or f"resumed by {actor}", facts), actor=actor)
@@ -138,7 +156,7 @@ class ControlPlane:
             state = control.state
             _check_not_condemned(control)
             if state.canary in control.dead:
-                raise _unhealthy(state.canary)
+                raise unhealthy(state.canary)
             if state.phase is Phase.BAKING:
                 facts = {"n_canary_requests": control.verdict.n_canary}
                 decision = Decision(Kind.PROMOTED, reason or f"by {actor}", facts)
@@ -152,7 +170,7 @@ class ControlPlane:
         async with self._rolling(service, "aborted") as control:
             if control.state.phase is not Phase.ROLLING_BACK:
                 why = reason or f"aborted by {actor}"
-                await control.commit(self._leaving(control, why, ending="aborted", quarantine=False), actor=actor)
+                await control.commit(leaving(control, why, ending="aborted", quarantine=False), actor=actor)
         return self.status(service)
 
     async def roll_back(
@@ -167,41 +185,17 @@ class ControlPlane:
     ) -> dict[str, Any]:
         """Roll back: a running rollout to stable, a finished one to the last healthy release before it.
 
-        Returns `{"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"}`. Repeating it is safe:
-        without `to`, a service whose last rollout was left already stays where that led.
+        With a component, that one alone goes back; `to` is then its version, else a release. Repeating it is safe. See
+        `Rollbacks.roll_back` for the answer.
         """
-        control = self._loop.control(service)
-        if component not in (None, *control.state.stable.versions):
-            known = ", ".join(control.state.stable.versions)
-            raise NotFoundError(detail=f"{service} has no component {component!r}; it has: {known}.")
         why = reason or f"rolled back by {actor}"
-        async with control.lock:
-            state = control.state
-            if not _is_back(state, to):
-                if state.phase is Phase.ROLLING_BACK:
-                    raise _illegal(state, f"rolled back to {to}")
-                if state.canary is not None and to in (None, state.stable.name):
-                    decision = self._leaving(control, why, ending="rolled_back", quarantine=quarantine)
-                else:
-                    decision = await self._undoing(state, to, why, quarantine=quarantine)
-                await control.commit(decision, actor=actor)
-        return await self._acknowledged(control)
+        return await self._rollbacks.roll_back(
+            service, component, to=to, quarantine=quarantine, actor=actor, reason=why
+        )
 
-    async def rollback_plan(self, service: str) -> dict[str, Any]:
+    async def rollback_plan(self, service: str, component: str | None = None) -> dict[str, Any]:
         """Return where a rollback would go and what speaks against the others; changes nothing."""
-        state = self._loop.control(service).state
-        if state.canary is not None:
-            return {"target": state.stable.name, "why": "the rollout is left; stable serves on", "candidates": []}
-        ranked = rollback_candidates(state, await self._reachable(state))
-        target = next((c.release.name for c in ranked if c.against is None), None)
-        why = "last promoted release that answers and is not quarantined"
-        if _is_back(state, None):
-            target, why = state.stable.name, "it serves since the last rollout was left; name an earlier one with --to"
-        return {
-            "target": target,
-            "why": why,
-            "candidates": [{"release": c.release.name, "against": c.against} for c in ranked],
-        }
+        return await self._rollbacks.plan(service, component)
 
     async def quarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
         """Never release this version again."""
@@ -271,46 +265,6 @@ class ControlPlane:
 
     # -- parts
 
-    def _leaving(self, control: ServiceControl, why: str, *, ending: str, quarantine: bool) -> Decision:
-        """Return the decision that ends a rollout. Raises UnhealthyTarget where stable could not take over."""
-        stable = control.state.stable
-        if stable in control.dead:
-            raise _unhealthy(stable)
-        return rolling_back(control.state, control.verdict, why, ending=ending, quarantine=quarantine)
-
-    async def _undoing(self, state: ServiceState, to: str | None, why: str, *, quarantine: bool) -> Decision:
-        """Return the decision that goes back to an earlier release. Raises UnhealthyTarget, NothingToRollBack ..."""
-        healthy = await self._reachable(state)
-        target = named_target(state, to) if to else choose_rollback_target(state, healthy)
-        if healthy.get(target.number) is False:
-            raise _unhealthy(target)
-        left = state.canary or state.stable
-        facts: dict[str, Any] = {"to": target.as_json(), "from": left.as_json(), "ending": "rolled_back"}
-        if quarantine:
-            facts["quarantine"] = {"key": left.quarantine_key, "version": left.name}
-        return Decision(Kind.ROLLING_BACK, why, facts)
-
-    async def _acknowledged(self, control: ServiceControl) -> dict[str, Any]:
-        state = control.state
-        nodes = [node for node in self._loop.ports.gateway.nodes(state.service) if node.live]
-        entries = await self._loop.ports.journal.read(state.service)
-        decided = state.outcome if state.outcome and state.outcome.word in _LEFT else None
-        generation = decided.generation if decided else state.generation
-        return {
-            "generation": generation,
-            "decided_at": decided.decided_at if decided else None,
-            "applied_at": applied_at(entries, generation),
-            "acknowledged": sum(node.generation >= generation for node in nodes),
-            "nodes": len(nodes),
-            "release": state.stable.name,
-        }
-
-    async def _reachable(self, state: ServiceState) -> dict[int, bool]:
-        """Ask the servers of every earlier release whether they still are what they were."""
-        releases = {r.number: r for r in state.promoted if r.number != state.stable.number}
-        outcomes = await asyncio.gather(*(answers_as(self._loop.ports.mirror, r) for r in releases.values()))
-        return dict(zip(releases, outcomes, strict=True))
-
     @contextlib.asynccontextmanager
     async def _rolling(self, service: str, wanted: str) -> AsyncIterator[ServiceControl]:
         control = self._loop.control(service)
@@ -321,7 +275,7 @@ class ControlPlane:
             try:
                 yield control
             except IllegalTransition:  # the table speaks of entries, people of commands
-                raise _illegal(state, wanted) from None
+                raise illegal(state, wanted) from None
 
     def _releases(self) -> list[Release]:
         states = [control.state for control in self._loop.services.values()]
@@ -331,27 +285,11 @@ class ControlPlane:
         return [control.state.listen for control in self._loop.services.values()]
 
 
-#: How a rollout ends whose canary was left.
-_LEFT = frozenset({"rolled_back", "aborted"})
-
-
-def _is_back(state: ServiceState, to: str | None) -> bool:
-    """Whether a rollback has nothing to do: it is under way, or over already.
-
-    Without a target the last rollout's end counts: who asks twice, or while the judge does the same, must not lose the
-    good release as well.
-    """
-    if state.phase is Phase.ROLLING_BACK:
-        return to in (None, state.stable.name)
-    left = state.phase is Phase.IDLE and state.outcome is not None and state.outcome.word in _LEFT
-    return left if to is None else state.canary is None and to == state.stable.name
-
-
 def _check_idle(state: ServiceState) -> None:
     if state.canary is not None:
         raise RolloutInProgress(service=state.service, release=state.canary.name)
     if state.phase is not Phase.IDLE:
-        raise _illegal(state, "followed by another one yet")
+        raise illegal(state, "followed by another one yet")
 
 
 def _check_not_condemned(control: ServiceControl) -> None:
@@ -363,12 +301,14 @@ def _check_not_condemned(control: ServiceControl) -> None:
         )
 
 
-def _illegal(state: ServiceState, wanted: str) -> IllegalTransition:
-    return IllegalTransition(phase=state.phase.value.replace("_", " "), wanted=wanted)
-
-
-def _unhealthy(release: Release) -> UnhealthyTarget:
-    return UnhealthyTarget(service=release.service, release=release.name, why="none of its endpoints answers")
+async def _begin(
+    control: ServiceControl, release: Release, plan: Plan, *, actor: str, reason: str, in_place: bool = False
+) -> None:
+    """Start a rollout. Raises VersionTaken, Quarantined."""
+    _check_allowed(control.state, release)
+    facts: dict[str, Any] = {"release": release.as_json(), "plan": plan.as_json(), "in_place": in_place}
+    why = reason or f"{control.state.stable.name} -> {release.name}"
+    await control.commit(Decision(Kind.STARTED, why, facts), actor=actor)
 
 
 def _check_allowed(state: ServiceState, release: Release) -> None:

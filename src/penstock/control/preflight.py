@@ -2,13 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from penstock.kernel.errors import DuplicateEndpoint, EndpointUnreachable, InvalidVersion, VersionMismatch
-from penstock.kernel.names import checked_version
+from penstock.kernel.errors import (
+    DuplicateEndpoint,
+    EndpointUnreachable,
+    InvalidName,
+    InvalidVersion,
+    VersionMismatch,
+)
+from penstock.kernel.names import checked_service, checked_version
 from penstock.ports.mirror import Mirror
-from penstock.registry.release import Endpoint, Release
+from penstock.registry.release import WHOLE, Endpoint, Release
 
 #: How long a server may take to say who it is, seconds.
 _PATIENCE_S = 5.0
@@ -20,10 +27,21 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """What a server said of itself; None where it said nothing."""
+    """What a server said of itself; None where it said nothing.
+
+    Attributes:
+        components: component -> version, of a server that switches them in place.
+    """
 
     version: str | None
     digest: str | None
+    components: Mapping[str, str] | None = None
+
+    def release(self, service: str, number: int, name: str, endpoints: tuple[Endpoint, ...]) -> Release:
+        """Return what the server serves as a release."""
+        if self.components:
+            return Release(service, number, name, self.components, endpoints, self.digest, swapped=True)
+        return Release(service, number, name, {WHOLE: name}, endpoints, self.digest)
 
 
 async def introduce(mirror: Mirror, endpoints: Sequence[Endpoint]) -> Introduction:
@@ -56,7 +74,8 @@ async def _ask(mirror: Mirror, endpoint: Endpoint, *, patience_s: float = _PATIE
         return Introduction(None, None)
     if not isinstance(said, dict):
         return Introduction(None, None)
-    return Introduction(_version_in(said), str(said["digest"]) if said.get("digest") else None)
+    digest = str(said["digest"]) if said.get("digest") else None
+    return Introduction(_version_in(said), digest, _components_in(said))
 
 
 async def answers_as(mirror: Mirror, release: Release) -> bool:
@@ -74,15 +93,28 @@ async def _asked_again(mirror: Mirror, endpoint: Endpoint) -> Introduction | Non
 
 
 def _is_another(said: Introduction, release: Release) -> bool:
+    if release.swapped and said.components is not None:  # it can switch back to what it was
+        return not release.versions.keys() <= said.components.keys()
     other_digest = release.digest is not None and said.digest not in (None, release.digest)
     return said.version not in (None, release.name) or other_digest
 
 
-def _version_in(said: dict[str, object]) -> str | None:
+def _version_in(said: Mapping[str, Any]) -> str | None:
     """Return the version a server reports, unless no release could be named so."""
     try:
         return checked_version(str(said["version"])) if said.get("version") else None
     except InvalidVersion:
+        return None
+
+
+def _components_in(said: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the components of a server that offers to switch them; None where any of it is not as it should be."""
+    parts = said.get("components")
+    if said.get("swappable") is not True or not isinstance(parts, dict) or not parts:
+        return None
+    try:
+        return {checked_service(name): checked_version(str(part["version"])) for name, part in sorted(parts.items())}
+    except (InvalidName, InvalidVersion, KeyError, TypeError):
         return None
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from penstock.judge.counts import PodCounts, Round, Tick
 from penstock.ports.clock import Clock
 from penstock.ports.mirror import Mirror, Outcome, RecordedRequest
-from penstock.registry.release import Endpoint, Release
+from penstock.registry.release import Release
+from penstock.routing.table import ArmName
 
 #: Pairs per second at most, so that testing never loads a server. Source: JUDGE section 10.6.
 _MAX_RATE_HZ = 10.0
@@ -29,13 +30,22 @@ class Prober:
     """
 
     def __init__(
-        self, mirror: Mirror, clock: Clock, rng: np.random.Generator, *, canary: Release, stable: Release
+        self,
+        mirror: Mirror,
+        clock: Clock,
+        rng: np.random.Generator,
+        *,
+        canary: Release,
+        stable: Release,
+        marked: bool = False,
     ) -> None:
+        """`marked`: the same processes serve both releases, and are told with each request which one is meant."""
         self._mirror = mirror
         self._clock = clock
         self._rng = rng
         self._canary = canary
         self._stable = stable
+        self._marked = marked
         self._suspects: dict[int, RecordedRequest] = {}
         self._controls: dict[int, RecordedRequest] = {}
         self._turn = 0
@@ -62,7 +72,7 @@ class Prober:
         """Replay the next request on both releases and return what happened."""
         request = recorded[self._turn % len(recorded)]
         on_canary, on_stable = await asyncio.gather(
-            self._replay(request, self._pod_of(self._canary)), self._replay(request, self._pod_of(self._stable))
+            self._replay(request, ArmName.CANARY), self._replay(request, ArmName.STABLE)
         )
         self._turn += 1
         self._n_recorded = len(recorded)
@@ -83,8 +93,7 @@ class Prober:
             return None
         suspect = suspects[self._turn % len(suspects)]
         control = controls[self._turn % len(controls)]
-        canary_pod, stable_pod = self._pod_of(self._canary), self._pod_of(self._stable)
-        calls = ((suspect, canary_pod), (suspect, stable_pod), (control, canary_pod))
+        calls = ((suspect, ArmName.CANARY), (suspect, ArmName.STABLE), (control, ArmName.CANARY))
         failed = [False] * len(calls)
         for i in self._rng.permutation(len(calls)):
             failed[i] = (await self._replay(*calls[i])).failed
@@ -100,11 +109,11 @@ class Prober:
         elif not on_canary.failed and not on_stable.failed:
             self._controls[request.key] = request
 
-    def _pod_of(self, release: Release) -> Endpoint:
-        return release.endpoints[self._turn % len(release.endpoints)]
-
-    async def _replay(self, request: RecordedRequest, endpoint: Endpoint) -> Outcome:
-        return await self._mirror.replay(request, endpoint, timeout_s=_PATIENCE_S)
+    async def _replay(self, request: RecordedRequest, arm: ArmName) -> Outcome:
+        release = self._canary if arm is ArmName.CANARY else self._stable
+        pod = release.endpoints[self._turn % len(release.endpoints)]
+        mark = arm if self._marked else None
+        return await self._mirror.replay(request, pod, timeout_s=_PATIENCE_S, arm=mark)
 
 
 def _counts(release: Release, outcome: Outcome) -> PodCounts:

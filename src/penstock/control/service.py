@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from penstock.control.judging import Judging, counts_of
+from penstock.control.nodes import Nodes
 from penstock.control.probing import Prober
 from penstock.control.traffic import Traffic
 from penstock.judge.counts import Round, Tick
@@ -29,10 +30,12 @@ from penstock.ports.gateway import Gateway
 from penstock.ports.journal import Journal
 from penstock.ports.memory import JudgeMemory
 from penstock.ports.mirror import Mirror
+from penstock.ports.model_server import ModelServer
 from penstock.ports.telemetry import ServiceReading
 from penstock.registry.release import Release
 from penstock.rollout.decide import Decision, Observed, decide, held
 from penstock.rollout.entry import Draft, Entry, Kind, unwritten
+from penstock.rollout.fleet import wanted
 from penstock.rollout.phases import ROUTING_KINDS, Phase
 from penstock.rollout.state import ServiceState, evolve
 from penstock.routing.bucket import TOTAL
@@ -52,14 +55,20 @@ _RETRY_S, _LONGEST_RETRY_S = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The drivers one control plane works with."""
+    """The drivers one control plane works with.
+
+    Attributes:
+        api_url: where this control plane answers, for servers that forward rollbacks to it; None: they are not told.
+    """
 
     journal: Journal
     gateway: Gateway
     mirror: Mirror
     clock: Clock
     memory: JudgeMemory
+    servers: ModelServer
     rng: np.random.Generator
+    api_url: str | None = None
 
 
 class ServiceControl:
@@ -72,6 +81,7 @@ class ServiceControl:
         trouble: what went wrong lately and is being retried, or None.
         dead: releases in use of which no gateway can reach any endpoint.
         traffic: what users asked for.
+        nodes: its servers, where they switch versions in place.
         n_on_step: users' requests the canary answered since its step was in force.
         lock: held while a decision is made and applied; commands take it too.
     """
@@ -84,6 +94,7 @@ class ServiceControl:
         self.dead: tuple[Release, ...] = ()
         self.lock = asyncio.Lock()
         self.n_on_step = 0
+        self.nodes = Nodes(state.service, ports.servers, ports.api_url)
         self._ports = ports
         self._on_entry = on_entry
         self._judging = Judging(state.service, ports.memory, ports.clock)
@@ -97,11 +108,15 @@ class ServiceControl:
         self._n_not_applied = 0
         self._retry_at_s = 0.0
         self._share = 0.0
+        self._in_force: RouteTable | None = None
         self._prepare()
 
     def table(self) -> RouteTable:
-        """Return what the gateways should serve now: the state's table, less the canary while nothing can be written."""
-        table = self.state.table()
+        """Return what the gateways should serve now.
+
+        It is the state's table, less servers that serve something else, and less the canary while nothing can be written.
+        """
+        table = self.nodes.rotated(self.state.table())
         return replace(table, weight=0, overrides=False) if self._suspended and table.canary else table
 
     async def tick(self, reading: ServiceReading | None, health: Mapping[str, bool]) -> None:
@@ -127,6 +142,8 @@ class ServiceControl:
         self.waiting = decision.reason
         if decision.kind is not None:
             await self.commit(decision, actor="judge" if decision.kind in _JUDGED else "controller")
+        elif self.nodes.due and self._may_switch():
+            await self.nodes.switch()
         elif self._must_apply() and self._ports.clock.monotonic_s() >= self._retry_at_s:
             await self.apply()
 
@@ -138,7 +155,12 @@ class ServiceControl:
             self._judging.wrote(news)
 
     def _must_apply(self) -> bool:
-        return self.trouble is not None or self.state.applied_generation != self.state.generation
+        behind = self.state.applied_generation != self.state.generation or self._in_force != self.table()
+        return self.trouble is not None or behind
+
+    def _may_switch(self) -> bool:
+        """A server switches to the canary once no gateway sends stable's requests there."""
+        return self.state.phase is not Phase.PREFLIGHT or self.state.applied_generation == self.state.generation
 
     async def commit(self, decision: Decision, *, actor: str) -> Entry:
         """Journal a decision, then apply it.
@@ -163,7 +185,7 @@ class ServiceControl:
         """Make the gateways serve the state; return whether every live one acknowledged. What failed is retried."""
         generation = self.state.generation
         try:
-            await self._ports.gateway.apply(self.table())
+            await self._bring_into_force()
         except _NOT_APPLIED as error:
             self.trouble = error.message
             pause_s = min(_RETRY_S * 2.0**self._n_not_applied, _LONGEST_RETRY_S)
@@ -180,6 +202,20 @@ class ServiceControl:
             reason = f"{len(nodes)} of {len(nodes)} gateways serve generation {generation}"
             await self._append(Kind.APPLIED, "controller", reason, generation, facts)
         return True
+
+    async def _bring_into_force(self) -> None:
+        """Program the gateways, while servers that are ready switch; who then is not confirmed leaves the rotation."""
+        table = self.table()
+        switching = asyncio.ensure_future(self.nodes.switch()) if self._may_switch() else None
+        try:
+            await self._ports.gateway.apply(table)
+        finally:
+            if switching is not None:
+                await switching
+        if self.table() != table:
+            table = self.table()
+            await self._ports.gateway.apply(table)
+        self._in_force = table
 
     async def note_restart(self) -> None:
         """Write down that a rollout under way is held at 0 % now; the gateways are told afterwards."""
@@ -203,6 +239,7 @@ class ServiceControl:
                     with contextlib.suppress(*NOT_WRITTEN):  # the canary has lost its traffic all the same
                         await self._hold_at_zero(reason)
                 await self._judging.keep(at_once=True)
+                await self.nodes.close()
             finally:
                 self._left = True
 
@@ -273,6 +310,7 @@ class ServiceControl:
     def _prepare(self) -> None:
         """Give a rollout its judge, and a withdrawn one its prober; take them away when it is over."""
         state = self.state
+        self.nodes.want(wanted(state))
         if state.canary is None or state.plan is None:
             self._judging.end()
         elif not self._judging.is_on or state.phase is Phase.PREFLIGHT:
@@ -286,7 +324,12 @@ class ServiceControl:
         if self.state.phase is Phase.WITHDRAWN and self._probing is None and self.state.canary is not None:
             ports = self._ports
             self._prober = Prober(
-                ports.mirror, ports.clock, ports.rng, canary=self.state.canary, stable=self.state.stable
+                ports.mirror,
+                ports.clock,
+                ports.rng,
+                canary=self.state.canary,
+                stable=self.state.stable,
+                marked=self.state.split_inside,
             )
             self._probing = asyncio.get_running_loop().create_task(self._prober.run(self._on_probe, self._on_round))
         elif self.state.phase is not Phase.WITHDRAWN and self._probing is not None:
@@ -338,16 +381,19 @@ class ServiceControl:
         return tuple(r for r in serving if not any(health.get(e.address, True) for e in r.endpoints))
 
     def _seen(self, health: Mapping[str, bool]) -> Observed:
-        state = self.state
+        state, canary = self.state, self.state.canary
+        there = [e for e in canary.endpoints if self.nodes.confirmed(e)] if canary else []
+        stands = any(self.nodes.confirmed(e) for e in state.stable.endpoints)
         return Observed(
             verdict=self.verdict,
             in_phase_s=self._ports.clock.monotonic_s() - self._entered_s,
             n_on_step=self.n_on_step,
-            applied=state.applied_generation == state.generation,
+            applied=state.applied_generation == state.generation and stands and self._in_force == self.table(),
             stable_healthy=any(health.get(e.address, True) for e in state.stable.endpoints),
-            canary_healthy=state.canary is not None
-            and any(health.get(e.address, False) for e in state.canary.endpoints),
+            canary_healthy=any(health.get(e.address, False) for e in there),
             probed=self._prober is not None and self._prober.has_gone_round,
+            loading=self.nodes.loading,
+            refusal=self.nodes.refusal(canary) if canary else "",
         )
 
 

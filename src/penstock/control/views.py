@@ -121,6 +121,7 @@ def _warnings(control: ServiceControl, nodes: tuple[NodeStatus, ...]) -> list[st
     said = [_dead_words(control, release) for release in control.dead]
     if not any(node.live for node in nodes):
         said.append("no gateway is connected: nothing that is decided comes into force")
+    said += [f"{node.address} is out of rotation: {why}" for node, why in control.nodes.trouble.items()]
     if control.state.canary and control.traffic.n_in_rollout == 0:
         said.append("no traffic: nothing can be judged until requests come through the gateway")
     if control.state.canary and control.state.plan and control.state.plan.steep:

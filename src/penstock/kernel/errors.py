@@ -15,6 +15,7 @@ PenstockError
 ├── NotFoundError            it is meant, but it is not there
 │   ├── ExampleMissing
 │   ├── ExtraMissing
+│   ├── UnknownComponent
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
@@ -36,6 +37,7 @@ PenstockError
 │   └── VersionTaken
 ├── RefusedError             it could be done, but must not
 │   ├── AddressNotLocal
+│   ├── NotSwappable
 │   ├── Quarantined
 │   ├── SwapRefused
 │   │   └── DoesNotFit
@@ -201,6 +203,15 @@ class ExtraMissing(NotFoundError):
     """
 
     code = "extra-missing"
+
+
+class UnknownComponent(NotFoundError):
+    """Service {service!r} has no component {component!r}; it has: {known}.
+
+    Remedy: name one of those; components are what the servers of the service report at /version.
+    """
+
+    code = "unknown-component"
 
 
 class UnknownPart(NotFoundError):
@@ -420,6 +431,16 @@ class DoesNotFit(SwapRefused):
     """
 
     code = "does-not-fit"
+
+
+class NotSwappable(RefusedError):
+    """The servers of {service!r} cannot switch one component in place.
+
+    Remedy: mount penstock.runtime.asgi in them (docs/howto/hot-swap.md), or start servers with the new version and release
+    those: penstock release {service} http://HOST:PORT
+    """
+
+    code = "not-swappable"
 
 
 class UnhealthyTarget(RefusedError):

@@ -7,6 +7,7 @@ from penstock.mirror.replayer import Replayer
 from penstock.mirror.shelf import DEFAULT_LIMIT, Shelf
 from penstock.ports.mirror import Outcome, RecordedRequest
 from penstock.registry.release import Endpoint
+from penstock.routing.table import ArmName
 
 
 class HttpMirror:
@@ -41,9 +42,11 @@ class HttpMirror:
         """Return the kept requests, oldest first."""
         return self._shelf.recorded(service)
 
-    async def replay(self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float) -> Outcome:
+    async def replay(
+        self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, arm: ArmName | None = None
+    ) -> Outcome:
         """Send a recorded request to an endpoint; never raises for what the endpoint does."""
-        return await self._replayer.replay(request, endpoint, timeout_s=timeout_s)
+        return await self._replayer.replay(request, endpoint, timeout_s=timeout_s, arm=arm)
 
     async def probe(self, endpoint: Endpoint, path: str, *, timeout_s: float) -> tuple[Outcome, bytes]:
         """GET `path` and return the answer's body too (at most 64 KiB)."""

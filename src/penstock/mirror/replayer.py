@@ -9,7 +9,7 @@ import httpx2
 
 from penstock.ports.mirror import Outcome, RecordedRequest
 from penstock.registry.release import Endpoint
-from penstock.routing.table import FAULT_HEADER
+from penstock.routing.table import FAULT_HEADER, OVERRIDE_HEADER, ArmName
 
 #: Tells servers that no user is waiting.
 PROBE_HEADER = "x-penstock-probe"
@@ -52,9 +52,11 @@ class Replayer:
         )
         self._client.headers.clear()  # the user's headers, not ours, decide what the server answers
 
-    async def replay(self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float) -> Outcome:
+    async def replay(
+        self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, arm: ArmName | None = None
+    ) -> Outcome:
         """Send the request and read the whole answer; what the endpoint does wrong is in the outcome."""
-        outcome, _ = await self._sent(request, endpoint, timeout_s=timeout_s, limit_bytes=None)
+        outcome, _ = await self._sent(request, endpoint, timeout_s=timeout_s, limit_bytes=None, arm=arm)
         return outcome
 
     async def probe(self, endpoint: Endpoint, path: str, *, timeout_s: float) -> tuple[Outcome, bytes]:
@@ -67,9 +69,15 @@ class Replayer:
         await self._client.aclose()
 
     async def _sent(
-        self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, limit_bytes: int | None
+        self,
+        request: RecordedRequest,
+        endpoint: Endpoint,
+        *,
+        timeout_s: float,
+        limit_bytes: int | None,
+        arm: ArmName | None = None,
     ) -> tuple[Outcome, bytes]:
-        call = _Call(endpoint)
+        call = _Call(endpoint, arm)
         # A TLS handshake that is cancelled from outside loses its socket (httpcore2 2.16): TCP and TLS, which have this
         # long each, end before that.
         connecting = httpx2.Timeout(None, connect=timeout_s / 2)
@@ -94,8 +102,9 @@ _NOTHING_SAID = "disconnected"
 class _Call:
     """One request under way."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, arm: ArmName | None) -> None:
         self._endpoint = endpoint
+        self._arm = arm
         self._started_s = time.perf_counter()
         self.outcome = Outcome(endpoint.address, status=0, latency_ms=0.0)
 
@@ -107,7 +116,7 @@ class _Call:
         built = client.build_request(
             request.method,
             self._endpoint.url,
-            headers=list(_passed_on(request.headers)),
+            headers=list(_passed_on(request.headers, self._arm)),
             content=content,
             timeout=patience,
             extensions={"target": request.path.encode("utf-8", "surrogateescape")},
@@ -134,11 +143,13 @@ class _Call:
         return (time.perf_counter() - self._started_s) * 1000
 
 
-def _passed_on(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[bytes, bytes]]:
+def _passed_on(headers: Iterable[tuple[str, str]], arm: ArmName | None) -> Iterator[tuple[bytes, bytes]]:
     for name, value in headers:
         if name not in _HOP_BY_HOP and not name.startswith(_INTERNAL_PREFIXES):
             yield name.encode("latin-1"), value.encode("latin-1")
     yield PROBE_HEADER.encode(), b"1"
+    if arm is not None:
+        yield OVERRIDE_HEADER.encode(), arm.value.encode()
 
 
 async def _read(response: httpx2.Response, limit_bytes: int | None) -> bytes:

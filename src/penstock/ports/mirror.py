@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.registry.release import Endpoint
+from penstock.routing.table import ArmName
 
 _SERVER_ERROR = 500
 
@@ -70,7 +71,11 @@ class Mirror(Protocol):
         """Return the kept requests, oldest first."""
         ...
 
-    async def replay(self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float) -> Outcome: ...
+    async def replay(
+        self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, arm: ArmName | None = None
+    ) -> Outcome:
+        """Send a recorded request to an endpoint; `arm` tells one that serves both which one is meant."""
+        ...
 
     async def probe(self, endpoint: Endpoint, path: str, *, timeout_s: float) -> tuple[Outcome, bytes]:
         """GET `path` and return the answer's body too (at most 64 KiB)."""

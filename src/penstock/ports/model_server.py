@@ -16,12 +16,14 @@ class Serving:
         canary: component -> version for requests of the canary's arm, or None when it does not split.
         release: what the control plane called the serving set; None when nobody told it.
         ready: component -> versions that could serve at once, the serving one among them.
+        attached_to: the control plane to which it forwards rollbacks, or None.
     """
 
     versions: Mapping[str, str]
     canary: Mapping[str, str] | None = None
     release: str | None = None
     ready: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attached_to: str | None = None
 
 
 class ModelServer(Protocol):

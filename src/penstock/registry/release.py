@@ -17,6 +17,16 @@ _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+def part_name(component: str, version: str) -> str:
+    """Return what people call a release that changes this component alone, and its version in a quarantine."""
+    return f"{component}-{version}"
+
+
+def set_name(versions: Mapping[str, str]) -> str:
+    """Return what servers call a set of versions when nobody named it: `acoustic-1.2.0+vocoder-1.3.0`."""
+    return "+".join(part_name(component, version) for component, version in sorted(versions.items()))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
     """Where one process of a release answers.
@@ -84,6 +94,7 @@ class Release:
         versions: component -> version.
         endpoints: at least one.
         digest: `sha256:...` of what is served, or None when nobody told us.
+        swapped: its servers switch versions inside their processes, so that several releases share them.
     """
 
     service: str
@@ -92,6 +103,7 @@ class Release:
     versions: Mapping[str, str]
     endpoints: tuple[Endpoint, ...]
     digest: str | None = None
+    swapped: bool = False
 
     def __post_init__(self) -> None:
         checked_version(self.name)
@@ -104,6 +116,16 @@ class Release:
         """What quarantine remembers: the digest where one is known, else the version."""
         return self.digest or f"version:{self.name}"
 
+    @property
+    def quarantine_keys(self) -> tuple[str, ...]:
+        """Every key under which it may be quarantined: its own, its name, and that of each component's version."""
+        parts = (f"version:{part_name(c, v)}" for c, v in self.versions.items() if c != WHOLE)
+        return (self.quarantine_key, f"version:{self.name}", *parts)
+
+    def shares_servers(self, other: "Release") -> bool:
+        """Whether some process serves both, and has to be told which one is meant."""
+        return not set(self.endpoints).isdisjoint(other.endpoints)
+
     def as_json(self) -> dict[str, Any]:
         """The release as the journal keeps it; `from_json` is its inverse."""
         return {
@@ -113,6 +135,7 @@ class Release:
             "versions": dict(self.versions),
             "endpoints": [e.url for e in self.endpoints],
             "digest": self.digest,
+            "swapped": self.swapped,
         }
 
     @classmethod
@@ -124,4 +147,5 @@ class Release:
             versions=dict(fields["versions"]),
             endpoints=tuple(Endpoint.parse(url) for url in fields["endpoints"]),
             digest=fields["digest"],
+            swapped=fields.get("swapped", False),  # journals of 0.1 before it know no such releases
         )

@@ -35,6 +35,8 @@ class Observed:
         stable_healthy: whether a gateway can reach an endpoint of stable.
         canary_healthy: the same for the canary.
         probed: whether every recorded request was replayed since the canary was withdrawn.
+        loading: what servers that switch in place still load, in words; empty when nothing.
+        refusal: why a server of the canary will not load it; empty when none said so.
     """
 
     verdict: Verdict
@@ -44,6 +46,8 @@ class Observed:
     stable_healthy: bool = True
     canary_healthy: bool = True
     probed: bool = False
+    loading: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,10 @@ def _withdraw(state: ServiceState, seen: Observed) -> Decision | None:
 
 def _preflight(state: ServiceState, seen: Observed) -> Decision:
     blind = seen.verdict.word is Word.BLIND
+    if seen.refusal:
+        return rolling_back(state, None, seen.refusal, ending="aborted", quarantine=False)
+    if seen.loading:
+        return Decision(None, f"waiting for {seen.loading}")
     if seen.applied and seen.canary_healthy and not blind:
         return next_step(state, f"{_canary_name(state)} answers")
     if seen.in_phase_s > _PREFLIGHT_S:
@@ -215,6 +223,7 @@ def _not_yet(state: ServiceState, seen: Observed) -> str | None:
     checks = (
         (not seen.applied, "waiting for gateways to acknowledge"),
         (not seen.canary_healthy, f"no endpoint of {_canary_name(state)} is healthy"),
+        (bool(seen.loading), f"waiting for {seen.loading}"),
         (verdict.word is Word.BLIND, f"blind: {_because(verdict)}"),
         (seen.in_phase_s < dwell_s, f"dwelling {seen.in_phase_s:.0f} of {dwell_s:.0f} s"),
         (seen.n_on_step < plan.min_requests, f"{seen.n_on_step} of {plan.min_requests} requests on this step"),

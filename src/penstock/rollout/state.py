@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from penstock.registry.release import Release
+from penstock.registry.release import Endpoint, Release
 from penstock.rollout.entry import Entry, Kind
 from penstock.rollout.phases import Phase, next_phase
 from penstock.rollout.plan import Plan, plan_from
@@ -51,7 +51,8 @@ class ServiceState:
         seq: the newest entry's.
         stable: serves what the canary does not.
         canary: being metered in, or None.
-        warm: the stable release before this one, or None.
+        warm: the stable release before this one, or None; also None where its versions are kept inside the same servers.
+        in_place: the canary is served by some of stable's own servers, which switched to it.
         plan: of the running rollout, or the last one.
         rollout: how many rollouts there have been.
         step: index into plan.steps, -1 before the first.
@@ -77,6 +78,7 @@ class ServiceState:
     seq: int = 0
     canary: Release | None = None
     warm: Release | None = None
+    in_place: bool = False
     plan: Plan | None = None
     rollout: int = 0
     step: int = -1
@@ -97,6 +99,11 @@ class ServiceState:
         return len(self.withdrawals)
 
     @property
+    def split_inside(self) -> bool:
+        """Whether both arms are served by the same processes, which choose by what the gateway marked."""
+        return self.canary is not None and self.canary.shares_servers(self.stable)
+
+    @property
     def salt(self) -> str:
         """Each rollout splits users anew, so that the same people are not always first."""
         return f"{self.service}:{self.rollout}:"
@@ -108,7 +115,7 @@ class ServiceState:
 
     def why_quarantined(self, release: Release) -> str | None:
         """Return why the release may not be served, or None."""
-        for key in (release.quarantine_key, f"version:{release.name}"):
+        for key in release.quarantine_keys:
             if key in self.quarantine:
                 return self.quarantine[key][1]
         return None
@@ -176,9 +183,13 @@ def _readopted(state: ServiceState, entry: Entry) -> ServiceState:
 
 
 def _started(state: ServiceState, entry: Entry) -> ServiceState:
+    canary = Release.from_json(entry.facts["release"])
+    in_place = bool(entry.facts.get("in_place"))
     return replace(
         state,
-        canary=Release.from_json(entry.facts["release"]),
+        canary=canary,
+        stable=_without(state.stable, canary) if in_place else state.stable,
+        in_place=in_place,
         plan=plan_from(entry.facts["plan"]),
         rollout=state.rollout + 1,
         n_releases=state.n_releases + 1,
@@ -216,14 +227,16 @@ def _restored(state: ServiceState, entry: Entry) -> ServiceState:
 
 def _promoted(state: ServiceState, entry: Entry) -> ServiceState:
     assert state.canary is not None  # noqa: S101 - the table allows it from BAKING alone, which has a canary
+    stable = replace(state.canary, endpoints=_fleet(state)) if state.in_place else state.canary
     return replace(
         state,
-        stable=state.canary,
-        warm=state.stable,
+        stable=stable,
+        warm=None if state.in_place else state.stable,
+        in_place=False,
         canary=None,
         step=-1,
         weight_pct=0.0,
-        promoted=(*state.promoted, state.canary),
+        promoted=(*state.promoted, stable),
         outcome=_outcome(state, entry, "promoted"),
     )
 
@@ -236,19 +249,33 @@ def _rolling_back(state: ServiceState, entry: Entry) -> ServiceState:
         quarantine[marked["key"]] = (marked["version"], entry.reason)
     return replace(
         state,
-        stable=target,
+        stable=_without(target, state.canary) if state.in_place and state.canary else target,
         warm=None,
         weight_pct=0.0,
         ending=facts["ending"],
         quarantine=quarantine,
-        promoted=state.promoted if target == state.promoted[-1] else (*state.promoted, target),
+        n_releases=max(state.n_releases, target.number),
+        promoted=state.promoted if target.number == state.promoted[-1].number else (*state.promoted, target),
         outcome=_outcome(state, entry, facts["ending"]),
         withdrawn_from=None,
     )
 
 
 def _ended(state: ServiceState, _: Entry) -> ServiceState:
-    return replace(state, canary=None, step=-1, ending=None)
+    whole = replace(state.stable, endpoints=_fleet(state)) if state.in_place else state.stable
+    return replace(state, stable=whole, canary=None, in_place=False, step=-1, ending=None)
+
+
+def _without(stable: Release, canary: Release) -> Release:
+    """Servers that switch to the canary leave stable's rotation; where there is no other, both are served inside."""
+    rest = tuple(endpoint for endpoint in stable.endpoints if endpoint not in canary.endpoints)
+    return replace(stable, endpoints=rest or stable.endpoints)
+
+
+def _fleet(state: ServiceState) -> tuple[Endpoint, ...]:
+    """Return every server of both releases."""
+    canary = state.canary.endpoints if state.canary else ()
+    return tuple(dict.fromkeys((*state.stable.endpoints, *canary)))
 
 
 def _fell_back(state: ServiceState, _: Entry) -> ServiceState:

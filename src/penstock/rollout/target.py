@@ -1,10 +1,10 @@
 """Where a rollback goes: the last promoted release that is healthy, not quarantined, and not the one being left."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from penstock.kernel.errors import NothingToRollBack, Quarantined, UnknownRelease
-from penstock.registry.release import Release
+from penstock.registry.release import Release, part_name
 from penstock.rollout.state import ServiceState
 
 
@@ -52,6 +52,43 @@ def choose_rollback_target(state: ServiceState, healthy: Mapping[int, bool]) -> 
             return candidate.release
     why = "; ".join(f"{c.release.name} {c.against}" for c in candidates) or "it is the first one"
     raise NothingToRollBack(service=state.service, why=why)
+
+
+def component_candidates(
+    state: ServiceState, component: str, healthy: Mapping[int, bool], objections: Mapping[str, str]
+) -> list[Candidate]:
+    """Return the present release with each earlier version of one component, best first: the others stay as they are.
+
+    A set that was promoted as it is comes under its own number, any other one as a new release. `objections`: version ->
+    why the registry speaks against it. `healthy` is as in `rollback_candidates`; all sets are served by the same servers.
+    """
+    present = state.stable
+    stands = healthy.get(present.number)
+    ranked = []
+    for version in _earlier_versions(state, component):
+        release = with_version(state, component, version)
+        against = objections.get(version) or _against(state, release, {release.number: stands is not False})
+        ranked.append(Candidate(release, against))
+    return ranked
+
+
+def with_version(state: ServiceState, component: str, version: str) -> Release:
+    """Return the present release with another version of one component, on the servers that serve now."""
+    versions = {**state.stable.versions, component: version}
+    for release in reversed(state.promoted):
+        if release.versions == versions:
+            return replace(release, endpoints=state.stable.endpoints)
+    number, name = state.n_releases + 1, part_name(component, version)
+    return replace(state.stable, number=number, name=name, versions=versions, digest=None)
+
+
+def _earlier_versions(state: ServiceState, component: str) -> Iterator[str]:
+    seen = {state.stable.versions[component]}
+    for release in reversed(state.promoted):
+        version = release.versions.get(component)
+        if version is not None and version not in seen:
+            seen.add(version)
+            yield version
 
 
 def _against(state: ServiceState, release: Release, healthy: Mapping[int, bool]) -> str | None:

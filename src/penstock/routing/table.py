@@ -10,7 +10,7 @@ from penstock.routing.bucket import TOTAL, bucket_of
 
 #: Answers carry the name of the release that gave them.
 RELEASE_HEADER = "x-penstock-release"
-#: Overrides: testers reach the canary before its first user does.
+#: Overrides: testers reach the canary before its first user does. A process that serves both arms finds here which one.
 OVERRIDE_HEADER = "x-penstock-arm"
 OVERRIDE_COOKIE = ("gray_test", "true")
 #: A server that knows that its answer is bad says so here; the gateway counts it.
@@ -87,6 +87,11 @@ class RouteTable:
             raise ValueError(f"weight {self.weight} is outside 0..{TOTAL}")
         if self.canary is None and (self.weight or self.overrides):
             raise ValueError("a weight or an override without a canary")
+
+    @property
+    def split_inside(self) -> bool:
+        """Whether the same processes serve both arms: the gateway then marks every request with its arm."""
+        return self.canary is not None and self.canary.shares_servers(self.stable)
 
     def release_of(self, arm: ArmName) -> Release:
         return self.canary if arm is ArmName.CANARY and self.canary else self.stable

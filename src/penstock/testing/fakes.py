@@ -342,7 +342,7 @@ class FakeMirror:
     Attributes:
         answer: (pod, key of the request) -> what that pod answers to it.
         page: (pod, path) -> body of a probe's answer.
-        replayed: every (pod, key) so far, oldest first.
+        replayed: every (pod, key) so far, oldest first; `marked`: the arm that each was sent for.
     """
 
     def __init__(
@@ -355,6 +355,7 @@ class FakeMirror:
         self.answer = answer or (lambda pod, _key: Outcome(pod, status=200, latency_ms=1.0))
         self.page = page
         self.replayed: list[tuple[str, int]] = []
+        self.marked: list[ArmName | None] = []
         self._patterns: dict[str, tuple[str, ...]] = {}
         self._limit = limit
         self._kept: dict[str, deque[RecordedRequest]] = {}
@@ -374,8 +375,11 @@ class FakeMirror:
     def recorded(self, service: str) -> tuple[RecordedRequest, ...]:
         return tuple(self._kept.get(service, ()))
 
-    async def replay(self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float) -> Outcome:
+    async def replay(
+        self, request: RecordedRequest, endpoint: Endpoint, *, timeout_s: float, arm: ArmName | None = None
+    ) -> Outcome:
         self.replayed.append((endpoint.address, request.key))
+        self.marked.append(arm)
         return _in_time(self.answer(endpoint.address, request.key), timeout_s)
 
     async def probe(self, endpoint: Endpoint, path: str, *, timeout_s: float) -> tuple[Outcome, bytes]:

@@ -70,9 +70,9 @@ def failover(table: RouteTable, release: Release) -> Release | None:
     """Return whose pods answer when none of the release's own is healthy.
 
     Stable always stands in for the canary. The canary stands in for stable while anybody may reach it, which nobody may
-    where it is being rolled back.
+    where it is being rolled back. Where the same processes serve both, there is nobody else to stand in.
     """
-    if table.canary is None or release not in (table.stable, table.canary):
+    if table.canary is None or table.split_inside or release not in (table.stable, table.canary):
         return None
     if release == table.canary:
         return table.stable

@@ -17,7 +17,7 @@ from penstock.gateways.envoy.names import (
 from penstock.registry.release import Release
 from penstock.routing.bucket import TOTAL
 from penstock.routing.repeatable import paths_by_method
-from penstock.routing.table import OVERRIDE_COOKIE, OVERRIDE_HEADER, RELEASE_HEADER, RouteTable
+from penstock.routing.table import OVERRIDE_COOKIE, OVERRIDE_HEADER, RELEASE_HEADER, ArmName, RouteTable
 
 _TYPE = "type.googleapis.com/envoy."
 #: A failed attempt goes to another pod, then to the other arm. Source: measured, ENVOY section 6.
@@ -35,11 +35,10 @@ def route_name(service: str) -> str:
 
 def routes(table: RouteTable) -> dict[str, Any]:
     """Return the route configuration of a service. Counters tell the routes apart by name."""
-    return {
-        "name": route_name(table.service),
-        "validate_clusters": True,
-        "virtual_hosts": [{"name": table.service, "domains": ["*"], "routes": list(_routes(table))}],
-    }
+    host: dict[str, Any] = {"name": table.service, "domains": ["*"], "routes": list(_routes(table))}
+    if table.split_inside:  # a process that is asked again after it failed as the canary answers as stable
+        host["include_request_attempt_count"] = True
+    return {"name": route_name(table.service), "validate_clusters": True, "virtual_hosts": [host]}
 
 
 def _routes(table: RouteTable) -> Iterator[dict[str, Any]]:
@@ -77,7 +76,8 @@ def _overrides(table: RouteTable, canary: Release) -> Iterator[dict[str, Any]]:
             **_common(table),
             "retry_policy": _retry(_AGAIN_ALWAYS, _n_own_tries(table)),
         }
-        yield {"name": kind, "match": match, "route": action, **_answers([])}
+        marked = _marked(table, release)
+        yield {"name": kind, "match": match, "route": action, **_answers([]), **marked}
 
 
 def _identities(table: RouteTable) -> Iterator[tuple[str, list[Any], list[Any], list[Any]]]:
@@ -102,11 +102,20 @@ def _split(table: RouteTable, hashed: list[Any]) -> dict[str, Any]:
         return {"cluster": cluster_name(table.stable), **_common(table)}
     # The canary stands first: growing it then only adds users. Statically it gets nothing; what it gets is leased.
     arms = [
-        {"name": cluster_name(table.canary), "weight": 0},
-        {"name": cluster_name(table.stable), "weight": TOTAL},
+        {"name": cluster_name(table.canary), "weight": 0, **_marked(table, table.canary)},
+        {"name": cluster_name(table.stable), "weight": TOTAL, **_marked(table, table.stable)},
     ]
     weighted = {"clusters": arms, "runtime_key_prefix": weight_prefix(table.canary), "use_hash_policy": True}
     return {"weighted_clusters": weighted, "hash_policy": hashed, **_common(table)}
+
+
+def _marked(table: RouteTable, release: Release) -> dict[str, Any]:
+    """Tell a process that serves both arms which one was chosen; what the client wrote there does not count."""
+    if not table.split_inside:
+        return {}
+    arm = ArmName.CANARY if release is table.canary else ArmName.STABLE
+    header = {"header": {"key": OVERRIDE_HEADER, "value": arm.value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {"request_headers_to_add": [header]}
 
 
 def _common(table: RouteTable) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""Releasing one component of a service whose servers switch versions in place."""
+
+from collections.abc import Sequence
+
+from penstock.kernel.errors import NotFoundError, NotSwappable, UnknownComponent, UsageError, VersionTaken
+from penstock.registry.release import Endpoint, Release, part_name
+from penstock.rollout.state import ServiceState
+
+
+def canary_in_place(state: ServiceState, component: str, version: str, nodes: Sequence[Endpoint]) -> Release:
+    """Return stable's set with another version of one component, as the next release.
+
+    It is served by `nodes`, else by half of stable's servers; a lone server serves both. Raises NotSwappable,
+    UnknownComponent, VersionTaken, and NotFoundError or UsageError for servers that it cannot be.
+    """
+    stable = state.stable
+    if not stable.swapped:
+        raise NotSwappable(service=state.service)
+    if component not in stable.versions:
+        raise UnknownComponent(service=state.service, component=component, known=", ".join(stable.versions))
+    if stable.versions[component] == version:
+        raise VersionTaken(service=state.service, version=part_name(component, version), what="stable")
+    versions = {**stable.versions, component: version}
+    servers = _servers(stable, nodes)
+    number, name = state.n_releases + 1, part_name(component, version)
+    return Release(state.service, number, name, versions, servers, swapped=True)
+
+
+def _servers(stable: Release, nodes: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    if not nodes:
+        return stable.endpoints[: max(1, len(stable.endpoints) // 2)]
+    known = ", ".join(endpoint.url for endpoint in stable.endpoints)
+    for node in nodes:
+        if node not in stable.endpoints:
+            raise NotFoundError(detail=f"{node.url} is no server of {stable.service}; its servers: {known}.")
+    if len(stable.endpoints) > 1 and set(nodes) == set(stable.endpoints):
+        raise UsageError(detail=f"every server of {stable.service} would switch; leave stable at least one of {known}.")
+    return tuple(dict.fromkeys(nodes))

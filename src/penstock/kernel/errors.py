@@ -16,6 +16,7 @@ PenstockError
 │   ├── ExampleMissing
 │   ├── ExtraMissing
 │   ├── UnknownComponent
+│   ├── UnknownLoader
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
@@ -33,11 +34,13 @@ PenstockError
 │   ├── SlotSwapping
 │   ├── SlotTaken
 │   ├── StaleGeneration
+│   ├── VersionInUse
 │   ├── VersionMismatch
 │   └── VersionTaken
 ├── RefusedError             it could be done, but must not
 │   ├── AddressNotLocal
 │   ├── NotSwappable
+│   ├── AdminRefused
 │   ├── Quarantined
 │   ├── SwapRefused
 │   │   └── DoesNotFit
@@ -214,6 +217,15 @@ class UnknownComponent(NotFoundError):
     code = "unknown-component"
 
 
+class UnknownLoader(NotFoundError):
+    """There is no loader {name!r}; known loaders: {known}.
+
+    Remedy: name one of those, or install the package that brings it (entry point group `penstock.loaders`).
+    """
+
+    code = "unknown-loader"
+
+
 class UnknownPart(NotFoundError):
     """The pipeline has no part {part!r}; its parts: {known}.
 
@@ -368,6 +380,15 @@ class StaleGeneration(ConflictError):
     code = "stale-generation"
 
 
+class VersionInUse(ConflictError):
+    """Version {version} of {slot!r} cannot be let go of: {why}.
+
+    Remedy: switch to another version first, or end the canary's split.
+    """
+
+    code = "version-in-use"
+
+
 class VersionMismatch(ConflictError):
     """{url} says that it serves version {found}, not {wanted}.
 
@@ -402,6 +423,15 @@ class AddressNotLocal(RefusedError):
     """
 
     code = "address-not-local"
+
+
+class AdminRefused(RefusedError):
+    """The server may not be administered from here: {why}.
+
+    Remedy: set PENSTOCK_ADMIN_TOKEN to the same secret at the server and where you come from; it is sent as a bearer token.
+    """
+
+    code = "admin-refused"
 
 
 class Quarantined(RefusedError):

@@ -6,7 +6,17 @@ lives in other people's servers. Threads, clocks and memory are read here; chanc
 
 from penstock.runtime.lease import Parts, PipelineLease, SlotLease
 from penstock.runtime.pipeline import Pipeline
-from penstock.runtime.report import PipelineReport, SwapReport
+from penstock.runtime.report import PipelineReport, PrepareReport, SlotState, SwapReport
 from penstock.runtime.slot import Slot
 
-__all__ = ["Parts", "Pipeline", "PipelineLease", "PipelineReport", "Slot", "SlotLease", "SwapReport"]
+__all__ = [
+    "Parts",
+    "Pipeline",
+    "PipelineLease",
+    "PipelineReport",
+    "PrepareReport",
+    "Slot",
+    "SlotLease",
+    "SlotState",
+    "SwapReport",
+]

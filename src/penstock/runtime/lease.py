@@ -4,6 +4,7 @@ A pointer points at one bundle: what serves now. A lease marks itself in that bu
 whether the pointer still points there. The swap moves the pointer first and looks at the marks after. So either the lease
 sees that the pointer has moved, takes its mark back and starts again, or the swap sees the mark and waits: nobody holds a
 version that is being unloaded. A bundle serves once in its life, so looking again cannot be fooled by one that came back.
+While a canary is split off, the pointer has a second bundle, for requests of its arm, and all of this holds for it as well.
 
 No lock, because a lease also comes back from within the garbage collector, where the same thread may hold any lock.
 """
@@ -17,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from penstock.kernel.errors import LeaseSpent, SlotEmpty, SlotSwapping
 from penstock.runtime.loaded import Loaded
+from penstock.runtime.request import REQUEST, Request
 from penstock.runtime.shelf import Shelf
 
 T = TypeVar("T")
@@ -32,18 +34,24 @@ class Bundle:
         loaded: shelf -> its version in memory; a shelf that has none yet is missing.
         leases: one mark for every lease that is out.
         parts: the same by the names that a pipeline gives its parts; made by its first lease.
+        release: what whoever switched to it calls it; None when they did not say.
         retired: where to say that the last lease is back; None while it serves.
         reopened: done when requests are let in again; None unless this stands for a closed door.
     """
 
-    __slots__ = ("leases", "loaded", "parts", "reopened", "retired")
+    __slots__ = ("leases", "loaded", "parts", "release", "reopened", "retired")
 
     def __init__(
-        self, loaded: Mapping[Shelf, Loaded], *, reopened: "concurrent.futures.Future[None] | None" = None
+        self,
+        loaded: Mapping[Shelf, Loaded],
+        *,
+        release: str | None = None,
+        reopened: "concurrent.futures.Future[None] | None" = None,
     ) -> None:
         self.loaded = dict(loaded)
         self.leases: set[object] = set()
         self.parts: Parts | None = None
+        self.release = release
         self.retired: Callable[[Bundle], None] | None = None
         self.reopened = reopened
         for each in self.loaded.values():
@@ -63,12 +71,23 @@ class Bundle:
 
 
 class Pointer:
-    """The one thing that a swap changes: which bundle serves."""
+    """What a swap and a split change.
 
-    __slots__ = ("current",)
+    Attributes:
+        current: the bundle that serves.
+        canary: the one that serves the canary's requests; None while no canary is split off.
+    """
+
+    __slots__ = ("canary", "current")
 
     def __init__(self) -> None:
         self.current = Bundle({})
+        self.canary: Bundle | None = None
+
+    def seen_by(self, request: Request) -> Bundle:
+        """Return the bundle that serves this request."""
+        canary = self.canary
+        return self.current if canary is None or not request.canary else canary
 
 
 class Source(Protocol[P_co]):
@@ -111,17 +130,20 @@ class Lease(Generic[T, P]):
     def _take(self) -> "concurrent.futures.Future[None] | None":
         """Pin what serves now; return what to wait for while a drain-swap keeps the door closed."""
         source = self._source
+        request = REQUEST.get()
         mark = object()
         while True:
             pointer = source.pointer
             # `__del__` knows the mark before it is set, so that an interrupt at any line leaves none behind.
-            self._bundle = bundle = pointer.current
+            self._bundle = bundle = pointer.current if request is None else pointer.seen_by(request)
             self._mark = mark
             bundle.leases.add(mark)
-            if pointer.current is bundle:
+            if bundle is (pointer.current if request is None else pointer.seen_by(request)):
                 picked = source.pick(bundle)
                 if picked is not None:
                     self._picked = picked
+                    if request is not None and request.pointer is pointer:
+                        request.bundle = bundle
                     return None
                 if pointer is source.pointer:
                     self.give_back()

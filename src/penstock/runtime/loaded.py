@@ -20,10 +20,22 @@ class Loaded:
         slot, version: what it is.
         model: what the user's `load` returned; gone once it is unloaded.
         footprint: what loading and warming it up took.
+        seconds_loading: in the user's `load`.
         left: it was rolled back from; `roll_back` does not return to it.
     """
 
-    __slots__ = ("_changed", "_evicted", "_n_bundles", "_unload", "footprint", "left", "model", "slot", "version")
+    __slots__ = (
+        "_changed",
+        "_evicted",
+        "_n_bundles",
+        "_unload",
+        "footprint",
+        "left",
+        "model",
+        "seconds_loading",
+        "slot",
+        "version",
+    )
 
     def __init__(
         self, slot: str, version: str, model: Any, footprint: Footprint, unload: Callable[[Any], object] | None
@@ -32,6 +44,7 @@ class Loaded:
         self.version = version
         self.model = model
         self.footprint = footprint
+        self.seconds_loading = 0.0
         self.left = False
         self._unload = unload
         self._changed = threading.Condition()

@@ -1,6 +1,7 @@
 """One component's versions in memory: loading, proving and keeping them. Who uses them is not known here."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from penstock.kernel.errors import DoesNotFit, SwapRefused
 from penstock.runtime.loaded import Loaded
 from penstock.runtime.memory import Footprint, Memory, in_words
+
+#: How many failed versions are remembered.
+_N_FAILED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Prepared:
 
 
 class Shelf:
-    """The versions of one component in memory: the one that serves, and up to `keep` earlier ones.
+    """The versions of one component in memory: the one that serves, up to `keep` earlier ones, and those that are prepared.
 
     Who changes what serves or is kept holds the stage's lock; who loads holds `swapping`.
 
@@ -39,6 +43,9 @@ class Shelf:
         name: the slot's name.
         serving: None before the first swap.
         kept: earlier versions, still warm, those worth going back to first.
+        prepared: asked for ahead; they stay until they serve or are given up. They may be kept ones, too.
+        failed: version -> why it did not get into memory, the last few.
+        swaps: version -> how often it began to serve.
     """
 
     def __init__(self, name: str, callables: Callables, memory: Memory, keep: int) -> None:
@@ -47,14 +54,18 @@ class Shelf:
         self.name = name
         self.serving: Loaded | None = None
         self.kept: Sequence[Loaded] = ()
+        self.prepared: Sequence[Loaded] = ()
+        self.failed: dict[str, str] = {}
+        self.swaps: Counter[str] = Counter()
         self._keep = keep
         self._callables = callables
         self._memory = memory
         self._last_load = Footprint()
 
     def ready(self) -> list[Loaded]:
-        """Return what could serve at once: the serving version, then the kept ones."""
-        return [*([self.serving] if self.serving else []), *self.kept]
+        """Return what could serve at once: the serving version, then the kept and the prepared ones."""
+        ready = [*([self.serving] if self.serving else []), *self.kept]
+        return ready + [each for each in self.prepared if each not in ready]
 
     def find(self, version: str) -> Loaded | None:
         """Return a version that is in memory."""
@@ -71,12 +82,14 @@ class Shelf:
         raises DoesNotFit, with nothing changed.
         """
         need = ahead + self._last_load
-        idle = [loaded for loaded in reversed(self.kept) if loaded.idle]
+        idle = [loaded for loaded in reversed(self.kept) if loaded.idle and loaded not in self.prepared]
         shortage = self._memory.shortages(need)
         short = shortage(_total(idle))
         if short is not None:
             words = {"what": short.what, "need": in_words(short.need_bytes), "free": in_words(short.free_bytes)}
-            raise DoesNotFit(slot=self.name, version=version, now=self.now(), **words)
+            error = DoesNotFit(slot=self.name, version=version, now=self.now(), **words)
+            self._note(version, error)
+            raise error
         given_up: list[Loaded] = []
         while shortage(_total(given_up)):
             given_up.append(idle.pop(0))
@@ -88,6 +101,20 @@ class Shelf:
 
         Raises SwapRefused, with whatever was loaded unloaded again.
         """
+        try:
+            prepared = self._loaded(version)
+        except SwapRefused as error:
+            self._note(version, error)
+            raise
+        self.failed = {each: why for each, why in self.failed.items() if each != version}
+        return prepared
+
+    def _note(self, version: str, error: SwapRefused) -> None:
+        """Remember why a version did not get into memory."""
+        others = [each for each in self.failed.items() if each[0] != version]
+        self.failed = dict([*others, (version, error.message)][-_N_FAILED:])
+
+    def _loaded(self, version: str) -> Prepared:
         taken = self._memory.mark()
         began_s = time.perf_counter()
         model = self._tried(version, "load", self._callables.load, version)
@@ -103,7 +130,13 @@ class Shelf:
             loaded.evict()
             raise
         loaded.footprint = self._last_load = taken()
+        loaded.seconds_loading = loaded_s - began_s
         return Prepared(loaded, loaded_s - began_s, time.perf_counter() - loaded_s)
+
+    def pin(self, loaded: Loaded) -> None:
+        """Keep a version that does not serve until it serves or is given up."""
+        if loaded is not self.serving and loaded not in self.prepared:
+            self.prepared = (*self.prepared, loaded)
 
     def adopt(self, loaded: Loaded, *, leaving: bool = False) -> Sequence[Loaded]:
         """Note what serves from now on, and keep what served before; return what is over `keep`, for the caller to evict.
@@ -115,17 +148,20 @@ class Shelf:
             return ()
         loaded.left = False
         self.serving = loaded
+        self.swaps[loaded.version] += 1
+        self.prepared = tuple(each for each in self.prepared if each is not loaded)
         rest = [each for each in self.kept if each is not loaded]
         if before is not None:
             before.left = leaving
             rest.insert(0, before)
         rest.sort(key=lambda each: each.left)
         self.kept = tuple(rest[: self._keep])
-        return rest[self._keep :]
+        return [each for each in rest[self._keep :] if each not in self.prepared]
 
     def give_up(self, versions: Sequence[Loaded]) -> None:
         """Let go of versions: each is unloaded now, or when its last lease is back."""
         self.kept = tuple(each for each in self.kept if each not in versions)
+        self.prepared = tuple(each for each in self.prepared if each not in versions)
         if self.serving in versions:
             self.serving = None
         for each in versions:

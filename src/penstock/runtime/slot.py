@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from penstock.kernel.names import checked_version
 from penstock.runtime import memory
 from penstock.runtime.lease import SlotLease
-from penstock.runtime.report import SwapReport, report_of
+from penstock.runtime.report import PrepareReport, SlotState, SwapReport, prepare_report_of, report_of, state_of
 from penstock.runtime.seat import LOCK, SWAPPING, Seat, holding
 from penstock.runtime.shelf import Callables, Shelf
 from penstock.runtime.stage import Switched
@@ -69,6 +69,44 @@ class Slot(Generic[M]):
         with holding(self.seat, SWAPPING) as stage:
             return self._report(stage.swap(wanted, drain_first=drain_first, drain_timeout_s=drain_timeout_s))
 
+    def prepare(self, version: str) -> PrepareReport:
+        """Load `version` beside what serves, warm it up and check it; it then waits, ready, for `switch` or `give_up`.
+
+        Raises what `swap` raises; what serves is not touched either way. Asking again is free. What is prepared is counted
+        as memory in use, not given up for another load, and not unloaded by later swaps.
+        """
+        wanted = {self.seat.shelf: checked_version(version)}
+        with holding(self.seat, SWAPPING) as stage:
+            return prepare_report_of(self.seat.shelf, stage.prepare(wanted), version)
+
+    def switch(self, version: str, *, release: str | None = None) -> SwapReport:
+        """Serve a version that is prepared or warm, at once; never loads, and waits for no other version's load.
+
+        `release` names the set that serves from now on, for whoever asks. Raises SwapRefused when the version is not ready,
+        and nothing has changed then.
+        """
+        wanted = {self.seat.shelf: checked_version(version)}
+        with holding(self.seat, LOCK) as stage:
+            return self._report(stage.switch(wanted, release))
+
+    def split(self, version: str | None, *, release: str | None = None) -> None:
+        """Serve the canary's requests with a version that is prepared or warm, all others with what serves; None ends it.
+
+        The canary's requests are those that a mounted server (`penstock.runtime.asgi`) was given as such. Raises SwapRefused
+        when the version is not ready. Joining a pipeline ends a split.
+        """
+        wanted = None if version is None else {self.seat.shelf: checked_version(version)}
+        with holding(self.seat, LOCK) as stage:
+            stage.split(wanted, release)
+
+    def give_up(self, version: str) -> None:
+        """Let go of a prepared or warm version that is no longer wanted; one that is not in memory is no error.
+
+        Raises VersionInUse for a version that serves.
+        """
+        with holding(self.seat, LOCK) as stage:
+            stage.give_up({self.seat.shelf: version})
+
     def roll_back(self) -> SwapReport:
         """Serve the earlier version again, at once: it is still warm. A swap that is under way goes on, and serves after it.
 
@@ -101,6 +139,22 @@ class Slot(Generic[M]):
     def draining(self) -> tuple[str, ...]:
         """Versions that serve no longer, but still have leases out."""
         return self.seat.stage.draining(self.seat.shelf)
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """Versions that were prepared, and wait for `switch` or `give_up`."""
+        return tuple(loaded.version for loaded in self.seat.shelf.prepared)
+
+    @property
+    def canary(self) -> str | None:
+        """The version that serves the canary's requests; None while no canary is split off."""
+        canary = self.seat.pointer.canary
+        return None if canary is None else canary.loaded[self.seat.shelf].version
+
+    @property
+    def state(self) -> SlotState:
+        """What is in memory."""
+        return state_of(self.seat.shelf, self.seat.pick(self.seat.pointer.current), self.draining)
 
     def _report(self, switched: Switched) -> SwapReport:
         return report_of(self.seat.shelf, switched)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from penstock.kernel.errors import NothingWarm, SwapRefused
+from penstock.kernel.errors import NothingWarm, SlotEmpty, SwapRefused, VersionInUse
 from penstock.runtime.drain import Drain
 from penstock.runtime.lease import Bundle, Pointer
 from penstock.runtime.loaded import Loaded
@@ -47,9 +47,9 @@ class Stage:
 
     Attributes:
         pointer: what leases read.
-        swapping: held through a whole swap, loading included, by whoever calls `swap`.
+        swapping: held through a whole swap, loading included, by whoever calls `swap` or `prepare`.
         lock: held while what serves changes, so that a rollback does not wait for another version's load. Whoever calls
-            `roll_back`, `take_over` or `leave` holds it; `swap` takes it.
+            anything but `swap` and `prepare` holds it; those two take it.
         drain: where its bundles wait for their leases.
     """
 
@@ -70,6 +70,7 @@ class Stage:
 
     def leave(self) -> None:
         """Serve nothing any more, because another stage took over; leases that are out are waited for as ever."""
+        self.split(None)
         old, self.pointer.current = self.pointer.current, Bundle({})
         self.drain.retire(old)
 
@@ -86,6 +87,7 @@ class Stage:
             with self.lock:
                 missing = self._missing(wanted)
                 if any(shelf.find(version) is None for shelf, version in missing.items()):
+                    self._refuse_while_split(missing)
                     return self._drain_swap(missing, drain_timeout_s)
         prepared: dict[Shelf, Prepared] = {}
         # A rollback may have changed another part meanwhile; then there is more to prepare.
@@ -96,6 +98,74 @@ class Stage:
                 _discard(prepared)
                 raise
         return switched
+
+    def prepare(self, wanted: Mapping[Shelf, str]) -> dict[Shelf, Prepared]:
+        """Make these versions ready, all of them or none, and keep them so; return what that took.
+
+        Raises SwapRefused (DoesNotFit before anything is loaded). What serves is not touched.
+        """
+        prepared: dict[Shelf, Prepared] = {}
+        while not self._pinned_if_ready(wanted, prepared):
+            try:
+                self._prepare(wanted, prepared)
+            except BaseException:
+                _discard(prepared)
+                raise
+        return prepared
+
+    def switch(self, wanted: Mapping[Shelf, str], release: str | None) -> Switched:
+        """Serve these versions, which must be ready: no load. Raises SwapRefused, and nothing has changed then."""
+        missing = self._missing(wanted)
+        if not missing:
+            self.pointer.current.release = release
+            return Switched(self._versions(), self._serving(), {})
+        ready = {shelf: Prepared(_found(shelf, version), reused=True) for shelf, version in missing.items()}
+        return self._publish(ready, release=release)
+
+    def split(self, wanted: Mapping[Shelf, str] | None, release: str | None = None) -> None:
+        """Serve the canary's requests with these versions, which must be ready, beside what serves now; None ends it.
+
+        The set stays as it is when what serves changes. Raises SwapRefused and SlotEmpty, and nothing has changed then.
+        """
+        canary = None if wanted is None else self._canary(wanted)
+        old = self.pointer.canary
+        if old is not None and canary is not None and old.loaded == canary:
+            old.release = release
+            return
+        self.pointer.canary = None if canary is None else Bundle(canary, release=release)
+        if old is not None:
+            self.drain.retire(old)
+
+    def _canary(self, wanted: Mapping[Shelf, str]) -> dict[Shelf, Loaded]:
+        chosen = {shelf: _found(shelf, version) for shelf, version in wanted.items()}
+        together = self._serving() | chosen
+        lacking = [shelf.name for shelf in self._shelves if shelf not in together]
+        if lacking:
+            raise SlotEmpty(slot=self._name, parts=", ".join(lacking))
+        for shelf, loaded in chosen.items():
+            shelf.pin(loaded)
+        return together
+
+    def give_up(self, unwanted: Mapping[Shelf, str]) -> None:
+        """Let go of versions that are ready and do not serve; what is not in memory is none of its business.
+
+        Raises VersionInUse, and nothing has changed then.
+        """
+        canary = self.pointer.canary.loaded if self.pointer.canary else {}
+        found = {shelf: shelf.find(version) for shelf, version in unwanted.items()}
+        for shelf, loaded in found.items():
+            if loaded is not None and loaded in (shelf.serving, canary.get(shelf)):
+                whom = "it serves" if loaded is shelf.serving else "it serves the canary's requests"
+                raise VersionInUse(slot=shelf.name, version=loaded.version, why=whom)
+        for shelf, loaded in found.items():
+            if loaded is not None:
+                shelf.give_up([loaded])
+
+    def _refuse_while_split(self, missing: Mapping[Shelf, str]) -> None:
+        if self.pointer.canary is not None:
+            shelf, version = next(iter(missing.items()))
+            why = "a canary is split off, and its versions cannot be unloaded; end the split first"
+            raise SwapRefused(slot=shelf.name, version=version, why=why, now=shelf.now())
 
     def roll_back(self, shelf: Shelf | None = None) -> Switched:
         """Serve the set that served before, or the earlier version of one shelf; no load.
@@ -126,7 +196,8 @@ class Stage:
         now = self._serving()
         for earlier in self._earlier:
             differs = {shelf: loaded for shelf, loaded in earlier.items() if now.get(shelf) is not loaded}
-            if differs and earlier.keys() == now.keys() and not any(loaded.left for loaded in earlier.values()):
+            fits = earlier.keys() == now.keys() and not any(loaded.left for loaded in earlier.values())
+            if differs and fits and _still_ready(earlier):
                 return differs
         return {}
 
@@ -143,20 +214,36 @@ class Stage:
         for shelf, version in cold.items():
             prepared[shelf] = shelf.load(version)
 
-    def _publish_if_ready(self, wanted: Mapping[Shelf, str], prepared: Mapping[Shelf, Prepared]) -> Switched | None:
+    def _publish_if_ready(self, wanted: Mapping[Shelf, str], prepared: dict[Shelf, Prepared]) -> Switched | None:
         with self.lock:
-            if self._missing(wanted, prepared):
+            if self._lacks(wanted, prepared):
                 return None
             if not prepared:
                 return Switched(self._versions(), self._serving(), {})
             return self._publish(prepared)
 
-    def _publish(self, prepared: Mapping[Shelf, Prepared], *, leaving: bool = False) -> Switched:
+    def _pinned_if_ready(self, wanted: Mapping[Shelf, str], prepared: dict[Shelf, Prepared]) -> bool:
+        with self.lock:
+            if self._lacks(wanted, prepared):
+                return False
+            for shelf, each in prepared.items():
+                shelf.pin(each.loaded)
+            return True
+
+    def _lacks(self, wanted: Mapping[Shelf, str], prepared: dict[Shelf, Prepared]) -> bool:
+        """Return whether more must be prepared; a version that was warm may have been given up meanwhile."""
+        for shelf in [s for s, each in prepared.items() if each.reused and each.loaded not in s.ready()]:
+            del prepared[shelf]
+        return bool(self._missing(wanted, prepared))
+
+    def _publish(
+        self, prepared: Mapping[Shelf, Prepared], *, leaving: bool = False, release: str | None = None
+    ) -> Switched:
         """Serve what is prepared, note what is kept, and only then let go of what is not."""
         before = self._serving()
         after = before | {shelf: each.loaded for shelf, each in prepared.items()}
         switched = Switched({shelf: each.version for shelf, each in before.items()}, after, prepared)
-        old, bundle = self.pointer.current, Bundle(after)
+        old, bundle = self.pointer.current, Bundle(after, release=release)
         began_s = time.perf_counter()
         self.pointer.current = bundle
         switched = replace(switched, seconds_switching=time.perf_counter() - began_s)
@@ -164,7 +251,7 @@ class Stage:
         known = [each for each in self._earlier if each != before]
         if before and not leaving:
             known.insert(0, before)
-        self._earlier = [each for each in known if all(loaded in shelf.ready() for shelf, loaded in each.items())]
+        self._earlier = [each for each in known if _still_ready(each)]
         if old.reopened is not None:
             old.reopened.set_result(None)
         self.drain.retire(old)
@@ -224,6 +311,18 @@ def _discard(prepared: Mapping[Shelf, Prepared]) -> None:
     for each in prepared.values():
         if not each.reused:
             each.loaded.evict()
+
+
+def _found(shelf: Shelf, version: str) -> Loaded:
+    """Return a version that is ready; raise SwapRefused when it is not."""
+    found = shelf.find(version)
+    if found is None:
+        raise SwapRefused(slot=shelf.name, version=version, why="it is not prepared", now=shelf.now())
+    return found
+
+
+def _still_ready(versions: Mapping[Shelf, Loaded]) -> bool:
+    return all(loaded in shelf.ready() for shelf, loaded in versions.items())
 
 
 def _earlier_one(shelf: Shelf) -> dict[Shelf, Loaded]:

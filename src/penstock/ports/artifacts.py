@@ -1,6 +1,6 @@
 """Keeping the files of model versions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,8 +72,8 @@ class ArtifactStore(Protocol):
         """Write an artifact's files below `into`, which is made; files that are there with the right content are kept."""
         ...
 
-    def fetch(self, sha256: str, into: Path, *, on_progress: Progress = silent) -> None:
-        """Write one content to the file `into`, replacing what is there; on failure the file is not left half-written."""
+    def read(self, sha256: str) -> Iterator[bytes]:
+        """Yield one content in pieces; ArtifactDamaged at the end where they were not the right ones, or it is missing."""
         ...
 
     def verify(self, digest: str, *, on_progress: Progress = silent) -> tuple[str, ...]:

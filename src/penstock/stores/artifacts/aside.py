@@ -99,7 +99,7 @@ def clear_abandoned(folder: Path) -> None:
 
 
 def _asides(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         yield from (path for path in list(folder.iterdir()) if path.name.startswith(_PREFIX))
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from penstock.kernel.errors import ArtifactsUnwritable
+from penstock.kernel.errors import ArtifactsUnreachable, ArtifactsUnwritable
 from penstock.stores.artifacts.aside import Aside, clear_abandoned, make_folder
 from penstock.stores.artifacts.source import CHUNK_BYTES
 
@@ -42,14 +42,15 @@ class FolderShelf:
             return aside.place(self._place(key))
 
     def read(self, key: str) -> Iterator[bytes]:
-        with self._path(key).open("rb", buffering=0) as file:
+        with self._reading(), self._path(key).open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def size(self, key: str) -> int | None:
         try:
-            return self._path(key).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+            with self._reading():
+                return self._path(key).stat().st_size
+        except FileNotFoundError:
             return None
 
     def touch(self, key: str) -> int | None:
@@ -59,10 +60,9 @@ class FolderShelf:
             return size
 
     def items(self, prefix: str) -> Iterator[tuple[str, int]]:
-        for folder, _, names in os.walk(self._path(prefix)):
-            for path in (Path(folder, name) for name in names):
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                    yield str(path.relative_to(self.root)), path.stat().st_size
+        # Not os.walk: it takes a folder that cannot be read for an empty one, and a sweep would believe it.
+        with self._reading():
+            yield from _sizes_below(self._path(prefix), prefix)
 
     def delete(self, key: str) -> bool:
         with self._writing():
@@ -110,11 +110,32 @@ class FolderShelf:
             os.close(fd)
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except NotADirectoryError:
+            raise FileNotFoundError from None
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ArtifactsUnreachable(store=self.name, why=error.strerror or str(error)) from error
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise ArtifactsUnwritable(store=self.name, why=error.strerror or str(error)) from error
+
+
+def _sizes_below(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes_below(folder / entry.name, f"{prefix}{entry.name}/")
+            else:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    yield prefix + entry.name, entry.stat().st_size
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:

@@ -64,7 +64,8 @@ class SharedFolder:
 
     def used_bytes(self) -> int:
         """Return what the contents take, those that are being fetched in full."""
-        return sum(found.st_size for _, found in _stats(self.root / "contents"))
+        with self._alone():
+            return self._used_bytes()
 
     def take_room(self, tree: Path, files: Collection[ArtifactFile], damaged: Collection[str]) -> dict[str, Aside]:
         """Link what is here into a tree; return a file in the making, of full size, for each content that is not.
@@ -119,13 +120,17 @@ class SharedFolder:
         for folder in _children(self.root / "making"):
             self._remove(folder, "make", folder.name)
 
+    def _used_bytes(self) -> int:
+        # One that is just being put in place has two names.
+        return sum({found.st_ino: found.st_size for _, found in _stats(self.root / "contents")}.values())
+
     def _make_room(self, need_bytes: int) -> None:
         """Remove what nobody uses until there is room: contents that no artifact needs, then what was used longest ago."""
         for victim in (None, *self._longest_unused()):
-            if victim is not None and self.used_bytes() + need_bytes > self.limit_bytes:
+            if victim is not None and self._used_bytes() + need_bytes > self.limit_bytes:
                 self._remove(victim, "use", victim.name)
             self._remove_unlinked(need_bytes)
-        self._check_limit(need_bytes, used_bytes=self.used_bytes())
+        self._check_limit(need_bytes, used_bytes=self._used_bytes())
 
     def _check_limit(self, need_bytes: int, *, used_bytes: int) -> None:
         limit_bytes = self.limit_bytes
@@ -133,7 +138,7 @@ class SharedFolder:
             raise CacheTooSmall(path=self.root, need_bytes=need_bytes, limit_bytes=limit_bytes, used_bytes=used_bytes)
 
     def _remove_unlinked(self, need_bytes: int) -> None:
-        excess_bytes = self.used_bytes() + need_bytes - self.limit_bytes
+        excess_bytes = self._used_bytes() + need_bytes - self.limit_bytes
         for path, found in _stats(self.root / "contents"):
             if excess_bytes > 0 and found.st_nlink == 1 and found.st_mtime_ns == _MTIME_NS:
                 path.unlink()

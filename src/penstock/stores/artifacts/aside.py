@@ -4,6 +4,7 @@ The writer holds a lock of the operating system on its file: who finds one that 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -107,6 +108,8 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, so that they survive a power cut."""
     if folder.is_dir():
         return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     fsync_folder(folder.parent)

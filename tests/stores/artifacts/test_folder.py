@@ -1,7 +1,6 @@
 """What a store in a folder owes beyond the contract: sweeps beside pushes, a full disk, memory, places."""
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,17 +144,20 @@ def test_a_link_to_the_folder_itself_is_followed(store: ArtifactStore, tmp_path:
 
 
 _PUSH = """
-import resource, sys
+import sys
 from pathlib import Path
+def peak_kib():  # not getrusage: that one begins with the peak of the process that started us
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 from penstock.stores.artifacts.folder import FolderShelf
 from penstock.stores.artifacts.store import ShelvedArtifacts
 store = ShelvedArtifacts(FolderShelf(Path(sys.argv[1])))
 store.push(Path(sys.argv[2]) / "small")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kib()
 manifest = store.push(Path(sys.argv[2]))
 store.push(Path(sys.argv[2]))
 store.pull(manifest.digest, Path(sys.argv[3]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_kib() - before)
 """
 
 
@@ -168,7 +170,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert int(grown.stdout) * resource.getpagesize() // 4 < 64 << 20  # ru_maxrss is in KiB
+    assert 0 <= int(grown.stdout) < 64 * 1024
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,9 @@ class SharedFolder:
         try:
             trash = self.root / "trash" / secrets.token_hex(8)
             make_folder(trash.parent)
-            folder.rename(trash)
-            shutil.rmtree(trash)
+            with contextlib.suppress(FileNotFoundError):  # finished and moved to its place since we saw it
+                folder.rename(trash)
+                shutil.rmtree(trash)
             path.unlink(missing_ok=True)
         finally:
             os.close(fd)

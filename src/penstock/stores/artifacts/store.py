@@ -99,16 +99,16 @@ class ShelvedArtifacts:
             aside.replace(target)
 
     def read(self, sha256: str) -> Iterator[bytes]:
-        digest = hashlib.sha256()
-        try:
-            for chunk in self._shelf.read(blob_key(sha256)):
-                digest.update(chunk)
-                yield chunk
-        except FileNotFoundError:
-            raise ArtifactDamaged(what=f"content {sha256}", store=self._shelf.name, why="it is missing") from None
-        if digest.hexdigest() != sha256:
-            why = f"its SHA-256 is {digest.hexdigest()}"
-            raise ArtifactDamaged(what=f"content {sha256}", store=self._shelf.name, why=why)
+        what, store = f"content {sha256}", self._shelf.name
+        with HashBeside() as digest:
+            try:
+                for chunk in self._shelf.read(blob_key(sha256)):
+                    digest.update(chunk)
+                    yield chunk
+            except FileNotFoundError:
+                raise ArtifactDamaged(what=what, store=store, why="it is missing") from None
+            if (found := digest.hexdigest()) != sha256:
+                raise ArtifactDamaged(what=what, store=store, why=f"its SHA-256 is {found}")
 
     def verify(self, digest: str, *, on_progress: Progress = silent) -> tuple[str, ...]:
         manifest = self.manifest(digest)

@@ -2,6 +2,9 @@
 
 PenstockError
 ├── UsageError               what was asked for cannot be meant
+│   ├── InvalidArtifact
+│   ├── InvalidArtifactStore
+│   ├── InvalidDigest
 │   ├── InvalidName
 │   ├── InvalidVersion
 │   ├── InvalidUrl
@@ -13,6 +16,7 @@ PenstockError
 │   ├── DuplicateEndpoint
 │   └── StatePathTooLong
 ├── NotFoundError            it is meant, but it is not there
+│   ├── UnknownArtifact
 │   ├── ExampleMissing
 │   ├── ExtraMissing
 │   ├── UnknownComponent
@@ -22,6 +26,7 @@ PenstockError
 │   ├── UnknownRelease
 │   └── NoRollout
 ├── ConflictError            it is there, but in another state
+│   ├── ArtifactChanged
 │   ├── AlreadyRunning
 │   ├── FencedOff
 │   ├── IllegalTransition
@@ -41,15 +46,21 @@ PenstockError
 │   ├── AddressNotLocal
 │   ├── NotSwappable
 │   ├── AdminRefused
+│   ├── CacheTooSmall
 │   ├── Quarantined
+│   ├── SignatureRefused
 │   ├── SwapRefused
 │   │   └── DoesNotFit
-│   └── UnhealthyTarget
+│   ├── UnhealthyTarget
+│   └── UnsafeArtifact
 ├── UnreachableError         somebody does not answer
+│   ├── ArtifactsUnreachable
 │   ├── ControlPlaneUnreachable
 │   ├── EndpointUnreachable
 │   └── TelemetryUnavailable
 └── BrokenError              a part of ours, or of the machine, failed
+    ├── ArtifactDamaged
+    ├── ArtifactsUnwritable
     ├── DemoFailed
     ├── GatewayFailed
     ├── GatewayRefused
@@ -107,6 +118,33 @@ class InvalidVersion(UsageError):
     """
 
     code = "invalid-version"
+
+
+class InvalidArtifact(UsageError):
+    """{source} cannot be stored as an artifact: {why}.
+
+    Remedy: an artifact is a folder, or one file, of plain files with plain names; copy what is meant into a folder of its own.
+    """
+
+    code = "invalid-artifact"
+
+
+class InvalidArtifactStore(UsageError):
+    """{url!r} is not a place for artifacts: {why}.
+
+    Remedy: name a folder, or s3://BUCKET/PREFIX with credentials and end point in the usual AWS_ variables.
+    """
+
+    code = "invalid-artifact-store"
+
+
+class InvalidDigest(UsageError):
+    """{digest!r} is not the digest of an artifact.
+
+    Remedy: write sha256: and 64 hexadecimal digits, as `penstock push` prints them.
+    """
+
+    code = "invalid-digest"
 
 
 class InvalidUrl(UsageError):
@@ -226,6 +264,15 @@ class UnknownLoader(NotFoundError):
     code = "unknown-loader"
 
 
+class UnknownArtifact(NotFoundError):
+    """There is no artifact {digest} in {store}.
+
+    Remedy: push it again, or check that PENSTOCK_ARTIFACTS names the right store.
+    """
+
+    code = "unknown-artifact"
+
+
 class UnknownPart(NotFoundError):
     """The pipeline has no part {part!r}; its parts: {known}.
 
@@ -269,6 +316,15 @@ class ConflictError(PenstockError):
     """
 
     code = "conflict"
+
+
+class ArtifactChanged(ConflictError):
+    """{path} changed while it was being stored; nothing was published.
+
+    Remedy: push again when nothing writes to it any more.
+    """
+
+    code = "artifact-changed"
 
 
 class AlreadyRunning(ConflictError):
@@ -434,6 +490,15 @@ class AdminRefused(RefusedError):
     code = "admin-refused"
 
 
+class CacheTooSmall(RefusedError):
+    """The cache {path} cannot take {need_bytes} bytes more: it may hold {limit_bytes}, of which {used_bytes} are in use.
+
+    Remedy: give it more room, or let go of versions that this machine no longer serves.
+    """
+
+    code = "cache-too-small"
+
+
 class Quarantined(RefusedError):
     """Version {version} of {service!r} is quarantined: {why}.
 
@@ -441,6 +506,15 @@ class Quarantined(RefusedError):
     """
 
     code = "quarantined"
+
+
+class SignatureRefused(RefusedError):
+    """{source} is not what its owner signed: {why}.
+
+    Remedy: fetch it again from its owner; sign it again if the change was meant.
+    """
+
+    code = "signature-refused"
 
 
 class SwapRefused(RefusedError):
@@ -482,6 +556,15 @@ class UnhealthyTarget(RefusedError):
     code = "unhealthy-target"
 
 
+class UnsafeArtifact(RefusedError):
+    """{source} is not safe to load: {findings}.
+
+    Remedy: save the weights as safetensors; where a pickle must be, allow it, and the names it uses, for that component.
+    """
+
+    code = "unsafe-artifact"
+
+
 class UnreachableError(PenstockError):
     """Somebody does not answer: {detail}
 
@@ -489,6 +572,15 @@ class UnreachableError(PenstockError):
     """
 
     code = "unreachable"
+
+
+class ArtifactsUnreachable(UnreachableError):
+    """The artifact store {store} does not answer as it should: {why}.
+
+    Remedy: check the address, the credentials and the network; what was sent already is not sent again.
+    """
+
+    code = "artifacts-unreachable"
 
 
 class ControlPlaneUnreachable(UnreachableError):
@@ -525,6 +617,24 @@ class BrokenError(PenstockError):
     """
 
     code = "broken"
+
+
+class ArtifactDamaged(BrokenError):
+    """{what} in {store} is damaged: {why}.
+
+    Remedy: push the same files again with a check; a node's cache repairs itself from the store.
+    """
+
+    code = "artifact-damaged"
+
+
+class ArtifactsUnwritable(BrokenError):
+    """{store} cannot be written: {why}.
+
+    Remedy: free disk space or mend its permissions, then do it again: what was stored already is kept.
+    """
+
+    code = "artifacts-unwritable"
 
 
 class DemoFailed(BrokenError):

@@ -3,7 +3,13 @@
 PenstockError
 ├── UsageError               what was asked for cannot be meant
 │   ├── InvalidName
+│   │   └── InvalidComponent
 │   ├── InvalidVersion
+│   │   └── InvalidSemVer
+│   ├── InvalidRange
+│   ├── InvalidReference
+│   ├── InvalidMetadata
+│   ├── ReasonMissing
 │   ├── InvalidUrl
 │   ├── InvalidAddress
 │   ├── InvalidPlan
@@ -18,10 +24,13 @@ PenstockError
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
+│   ├── UnknownVersion
+│   ├── NothingSelected
 │   └── NoRollout
 ├── ConflictError            it is there, but in another state
 │   ├── AlreadyRunning
 │   ├── FencedOff
+│   ├── IllegalStage
 │   ├── IllegalTransition
 │   ├── LeaseSpent
 │   ├── NothingToRollBack
@@ -32,11 +41,15 @@ PenstockError
 │   ├── SlotSwapping
 │   ├── SlotTaken
 │   ├── StaleGeneration
+│   ├── VersionInUse
 │   ├── VersionMismatch
 │   └── VersionTaken
+│       └── PrecedenceTaken
 ├── RefusedError             it could be done, but must not
 │   ├── AddressNotLocal
+│   ├── Incompatible
 │   ├── Quarantined
+│   ├── Removed
 │   ├── SwapRefused
 │   │   └── DoesNotFit
 │   └── UnhealthyTarget
@@ -51,7 +64,10 @@ PenstockError
     ├── GatewaySilent
     ├── JournalDamaged
     ├── JournalTooNew
-    └── JournalUnwritable
+    ├── JournalUnwritable
+    ├── RegistryDamaged
+    ├── RegistryTooNew
+    └── RegistryUnwritable
 
 The first paragraph of a class docstring is the message (its facts are filled in), the paragraph after `Remedy:` is what
 the user can do. `code` is stable: scripts and the HTTP API carry it. No HTTP status and no exit code lives here.
@@ -95,6 +111,15 @@ class InvalidName(UsageError):
     code = "invalid-name"
 
 
+class InvalidComponent(InvalidName):
+    """{name!r} cannot name a component.
+
+    Remedy: use up to 63 lower-case letters, digits, dashes and underscores, starting with a letter.
+    """
+
+    code = "invalid-component"
+
+
 class InvalidVersion(UsageError):
     """{version!r} cannot name a version.
 
@@ -102,6 +127,51 @@ class InvalidVersion(UsageError):
     """
 
     code = "invalid-version"
+
+
+class InvalidSemVer(InvalidVersion):
+    """{version!r} is not a semantic version.
+
+    Remedy: write it as 1.2.3, 1.2.3-rc.1 or a bare number N, which is N.0.0; see https://semver.org.
+    """
+
+    code = "invalid-semver"
+
+
+class InvalidRange(UsageError):
+    """{range!r} is not a range of versions: {part!r} cannot be read.
+
+    Remedy: join comparisons by commas, e.g. >=1.1,<2 or ~=1.2.
+    """
+
+    code = "invalid-range"
+
+
+class InvalidReference(UsageError):
+    """{reference!r} names no version: {why}.
+
+    Remedy: write it as SERVICE/COMPONENT@SELECTOR, where SELECTOR is a version, latest, previous, champion or an alias.
+    """
+
+    code = "invalid-reference"
+
+
+class InvalidMetadata(UsageError):
+    """The metadata cannot be used: {field}: {why}.
+
+    Remedy: complete it; docs/reference/registry.md lists the fields, and which of them may be null.
+    """
+
+    code = "invalid-metadata"
+
+
+class ReasonMissing(UsageError):
+    """The {what} needs a reason.
+
+    Remedy: say why, in one sentence, with --reason TEXT.
+    """
+
+    code = "reason-missing"
 
 
 class InvalidUrl(UsageError):
@@ -230,6 +300,24 @@ class UnknownRelease(NotFoundError):
     code = "unknown-release"
 
 
+class UnknownVersion(NotFoundError):
+    """There is no version {version!r} of {name}; the highest are: {known}.
+
+    Remedy: choose one of those, or register it with `penstock push {name} DIR --version V`.
+    """
+
+    code = "unknown-version"
+
+
+class NothingSelected(NotFoundError):
+    """{reference} is no version: {why}.
+
+    Remedy: name a version.
+    """
+
+    code = "nothing-selected"
+
+
 class NoRollout(NotFoundError):
     """Service {service!r} has no rollout that could be {wanted}.
 
@@ -264,6 +352,15 @@ class FencedOff(ConflictError):
     """
 
     code = "fenced-off"
+
+
+class IllegalStage(ConflictError):
+    """{name} is {stage} and cannot become {wanted}.
+
+    Remedy: it may become {allowed}; docs/reference/registry.md draws what may follow what.
+    """
+
+    code = "illegal-stage"
 
 
 class IllegalTransition(ConflictError):
@@ -357,6 +454,15 @@ class StaleGeneration(ConflictError):
     code = "stale-generation"
 
 
+class VersionInUse(ConflictError):
+    """{name} cannot be {wanted}: {why}.
+
+    Remedy: leave it, or end its use first.
+    """
+
+    code = "version-in-use"
+
+
 class VersionMismatch(ConflictError):
     """{url} says that it serves version {found}, not {wanted}.
 
@@ -373,6 +479,15 @@ class VersionTaken(ConflictError):
     """
 
     code = "version-taken"
+
+
+class PrecedenceTaken(VersionTaken):
+    """{wanted} cannot be registered: {taken} {why}, and no two versions may have equal precedence.
+
+    Remedy: give it a higher version.
+    """
+
+    code = "precedence-taken"
 
 
 class RefusedError(PenstockError):
@@ -393,6 +508,15 @@ class AddressNotLocal(RefusedError):
     code = "address-not-local"
 
 
+class Incompatible(RefusedError):
+    """Service {service!r} cannot serve these versions together: {why}.
+
+    Remedy: {remedy}.
+    """
+
+    code = "incompatible"
+
+
 class Quarantined(RefusedError):
     """Version {version} of {service!r} is quarantined: {why}.
 
@@ -400,6 +524,15 @@ class Quarantined(RefusedError):
     """
 
     code = "quarantined"
+
+
+class Removed(RefusedError):
+    """{name} was removed from the registry on {at}.
+
+    Remedy: choose another version, or register what you want under a higher one.
+    """
+
+    code = "removed"
 
 
 class SwapRefused(RefusedError):
@@ -537,3 +670,30 @@ class JournalUnwritable(BrokenError):
     """
 
     code = "journal-unwritable"
+
+
+class RegistryDamaged(BrokenError):
+    """The registry {path} does not add up at change {seq}: {why}.
+
+    Remedy: restore it from a copy, or import an export of it into an empty one.
+    """
+
+    code = "registry-damaged"
+
+
+class RegistryTooNew(BrokenError):
+    """The registry {path} was written by a newer Penstock (layout {found}; this one knows {known}).
+
+    Remedy: install that version again, or choose another folder with --state.
+    """
+
+    code = "registry-too-new"
+
+
+class RegistryUnwritable(BrokenError):
+    """The registry {path} cannot be written: {why}.
+
+    Remedy: free disk space or mend its permissions; nothing was changed, and what serves is not touched.
+    """
+
+    code = "registry-unwritable"

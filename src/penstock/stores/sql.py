@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from penstock.kernel.chain import GENESIS, canonical_json, entry_hash
 from penstock.kernel.errors import (
     FencedOff,
     JournalDamaged,
@@ -37,7 +38,7 @@ from penstock.kernel.errors import (
     StaleGeneration,
 )
 from penstock.ports.clock import Clock
-from penstock.rollout.chain import GENESIS, canonical_json, chained, entry_hash, fields_of
+from penstock.rollout.chain import chained, fields_of
 from penstock.rollout.entry import Draft, Entry, Kind
 from penstock.stores import sqlite
 from penstock.stores.lock import WriterLock

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime")
+NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime", "registry")
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ PenstockError
 │   ├── InvalidRange
 │   ├── InvalidReference
 │   ├── InvalidMetadata
+│   ├── InvalidRetention
 │   ├── ReasonMissing
 │   ├── InvalidUrl
 │   ├── InvalidAddress
@@ -163,6 +164,15 @@ class InvalidMetadata(UsageError):
     """
 
     code = "invalid-metadata"
+
+
+class InvalidRetention(UsageError):
+    """The rules of retention cannot be used: {why}.
+
+    Remedy: name how many of the last versions stay, for how long, or within which size.
+    """
+
+    code = "invalid-retention"
 
 
 class ReasonMissing(UsageError):

@@ -6,26 +6,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from penstock.registry.change import Change
+from penstock.registry.history import History
 from penstock.registry.promotion import Promotion
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What a rollback is chosen from.
-
-    Attributes:
-        service: which one.
-        promotions: newest first; the first one serves.
-        versions: (component, version) -> all that those promotions name, and the highest stable ones besides.
-    """
-
-    service: str
-    promotions: tuple[Promotion, ...]
-    versions: Mapping[tuple[str, str], Version]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +38,14 @@ class RegistryStore(Protocol):
     - What a version is never changes. A number of equal precedence is never given twice, not even after a removal
       (PrecedenceTaken); registering the very same version again changes nothing and returns what is there.
     - Stages change as registry/stage.py says (IllegalStage). An unknown version is UnknownVersion.
-    - A quarantined or removed version is never promoted, selected by a word or given an alias (Quarantined, Removed).
+    - A quarantined or removed version is never promoted nor given an alias (Quarantined, Removed). `latest`, `previous` and
+      `challenger` pass it over; what names it otherwise (its number, an alias, `champion`) still finds it, unless it was
+      removed (Removed).
     - Versions that do not fit each other are never promoted together (Incompatible, with what would fit).
     - `champion` is the last promoted version; `latest` the highest stable; see registry/reference.py for the others.
-    - A version that serves, is a canary or bears an alias is neither marked for deletion nor removed (VersionInUse); one that
-      becomes so after it was marked is not marked any longer. Only what is marked is removed.
+    - A version that serves, is a canary, bears an alias or is one of the last three stable ones is neither marked for deletion
+      nor removed (VersionInUse); one that comes into use after it was marked is not marked any longer. Only what is marked is
+      removed.
     - Promoting what serves already, moving into the stage it has, setting an alias where it points, marking what is marked:
       each changes nothing and is no mistake.
     - Times come in, aware; they come out as UTC.
@@ -110,7 +99,7 @@ class RegistryStore(Protocol):
         ...
 
     def history(self, service: str, *, limit: int = 20) -> History:
-        """Return what a rollback is chosen from: `limit` promotions, and as many stable versions of each component."""
+        """Return what a rollback is chosen from: `limit` promotions, and the three highest stable versions of each component."""
         ...
 
     def set_alias(

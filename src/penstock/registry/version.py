@@ -51,8 +51,8 @@ class Version:
     def __post_init__(self) -> None:
         checked_service(self.service)
         checked_component(self.component)
-        if self.size_bytes < 0:
-            raise ValueError(f"a size of {self.size_bytes} bytes")
+        if not isinstance(self.size_bytes, int) or self.size_bytes < 0:
+            raise ValueError(f"{self.size_bytes!r} is no size in bytes")
 
     @property
     def name(self) -> str:

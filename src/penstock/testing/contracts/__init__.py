@@ -4,6 +4,14 @@ from penstock.testing.contracts.gateway import GatewayContract
 from penstock.testing.contracts.journal import JournalContract
 from penstock.testing.contracts.memory import MemoryContract
 from penstock.testing.contracts.mirror import MirrorContract
+from penstock.testing.contracts.registry import RegistryContract
 from penstock.testing.contracts.telemetry import TelemetryContract
 
-__all__ = ["GatewayContract", "JournalContract", "MemoryContract", "MirrorContract", "TelemetryContract"]
+__all__ = [
+    "GatewayContract",
+    "JournalContract",
+    "MemoryContract",
+    "MirrorContract",
+    "RegistryContract",
+    "TelemetryContract",
+]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime", "artifacts")
+NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime", "artifacts", "registry")
 
 
 def main() -> int:

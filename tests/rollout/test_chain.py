@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.rollout.chain import GENESIS, canonical_json, chained, entry_hash, fields_of, rfc3339
+from penstock.kernel.chain import GENESIS, canonical_json, entry_hash, rfc3339
+from penstock.rollout.chain import chained, fields_of
 from penstock.rollout.entry import Draft, Kind
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

@@ -10,9 +10,9 @@ from penstock.kernel.errors import (
     DoesNotFit,
     NothingWarm,
     SlotEmpty,
+    StillServing,
     SwapRefused,
     UnknownPart,
-    VersionInUse,
 )
 from penstock.runtime import Pipeline, Slot
 from penstock.runtime.request import REQUEST, Request, report_audio
@@ -148,7 +148,7 @@ def test_what_is_given_up_is_unloaded(maker: Maker) -> None:
     slot.give_up("1")
     slot.give_up("7")
     assert (slot.prepared, slot.warm, maker.unloads) == ((), (), ["3", "1"])
-    with pytest.raises(VersionInUse, match="Version 2 of 'vocoder' cannot be let go of: it serves"):
+    with pytest.raises(StillServing, match="Version 2 of 'vocoder' cannot be let go of: it serves"):
         slot.give_up("2")
     with pytest.raises(NothingWarm):
         slot.roll_back()
@@ -204,7 +204,7 @@ def test_only_the_canarys_requests_get_the_canarys_version(maker: Maker) -> None
     assert (slot.canary, slot.version) == ("2", "1")
     assert said(slot) == "1"
     assert said(slot, canary=True) == "2"
-    with pytest.raises(VersionInUse, match="it serves the canary's requests"):
+    with pytest.raises(StillServing, match="it serves the canary's requests"):
         slot.give_up("2")
     slot.split(None)
     assert said(slot, canary=True) == "1"

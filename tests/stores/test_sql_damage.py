@@ -199,8 +199,8 @@ async def test_a_broken_connection_is_replaced(path: Path) -> None:
     await journal.acquire("test")
 
     def break_it() -> None:
-        assert journal._engine is not None
-        journal._engine.pool.connection.driver_connection.close()
+        assert journal._database._engine is not None
+        journal._database._engine.pool.connection.driver_connection.close()
 
     await journal._in_thread(break_it)
     with pytest.raises(JournalUnwritable, match="closed database"):

@@ -6,7 +6,14 @@ PenstockError
 │   ├── InvalidArtifactStore
 │   ├── InvalidDigest
 │   ├── InvalidName
+│   │   └── InvalidComponent
 │   ├── InvalidVersion
+│   │   └── InvalidSemVer
+│   ├── InvalidRange
+│   ├── InvalidReference
+│   ├── InvalidMetadata
+│   ├── InvalidRetention
+│   ├── ReasonMissing
 │   ├── InvalidUrl
 │   ├── InvalidAddress
 │   ├── InvalidPlan
@@ -24,11 +31,14 @@ PenstockError
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
+│   ├── UnknownVersion
+│   ├── NothingSelected
 │   └── NoRollout
 ├── ConflictError            it is there, but in another state
 │   ├── ArtifactChanged
 │   ├── AlreadyRunning
 │   ├── FencedOff
+│   ├── IllegalStage
 │   ├── IllegalTransition
 │   ├── LeaseSpent
 │   ├── NothingToRollBack
@@ -40,14 +50,18 @@ PenstockError
 │   ├── SlotTaken
 │   ├── StaleGeneration
 │   ├── VersionInUse
+│   ├── StillServing
 │   ├── VersionMismatch
 │   └── VersionTaken
+│       └── PrecedenceTaken
 ├── RefusedError             it could be done, but must not
 │   ├── AddressNotLocal
+│   ├── Incompatible
 │   ├── NotSwappable
 │   ├── AdminRefused
 │   ├── CacheTooSmall
 │   ├── Quarantined
+│   ├── Removed
 │   ├── SignatureRefused
 │   ├── SwapRefused
 │   │   └── DoesNotFit
@@ -67,7 +81,10 @@ PenstockError
     ├── GatewaySilent
     ├── JournalDamaged
     ├── JournalTooNew
-    └── JournalUnwritable
+    ├── JournalUnwritable
+    ├── RegistryDamaged
+    ├── RegistryTooNew
+    └── RegistryUnwritable
 
 The first paragraph of a class docstring is the message (its facts are filled in), the paragraph after `Remedy:` is what
 the user can do. `code` is stable: scripts and the HTTP API carry it. No HTTP status and no exit code lives here.
@@ -111,6 +128,15 @@ class InvalidName(UsageError):
     code = "invalid-name"
 
 
+class InvalidComponent(InvalidName):
+    """{name!r} cannot name a component.
+
+    Remedy: use up to 63 lower-case letters, digits, dashes and underscores, starting with a letter.
+    """
+
+    code = "invalid-component"
+
+
 class InvalidVersion(UsageError):
     """{version!r} cannot name a version.
 
@@ -118,6 +144,60 @@ class InvalidVersion(UsageError):
     """
 
     code = "invalid-version"
+
+
+class InvalidSemVer(InvalidVersion):
+    """{version!r} is not a semantic version.
+
+    Remedy: write it as 1.2.3, 1.2.3-rc.1 or a bare number N, which is N.0.0; see https://semver.org.
+    """
+
+    code = "invalid-semver"
+
+
+class InvalidRange(UsageError):
+    """{range!r} is not a range of versions: {part!r} cannot be read.
+
+    Remedy: join comparisons by commas, e.g. >=1.1,<2 or ~=1.2.
+    """
+
+    code = "invalid-range"
+
+
+class InvalidReference(UsageError):
+    """{reference!r} names no version: {why}.
+
+    Remedy: write it as SERVICE/COMPONENT@SELECTOR, where SELECTOR is a version, latest, previous, champion or an alias.
+    """
+
+    code = "invalid-reference"
+
+
+class InvalidMetadata(UsageError):
+    """The metadata cannot be used: {field}: {why}.
+
+    Remedy: complete it; docs/reference/registry.md lists the fields, and which of them may be null.
+    """
+
+    code = "invalid-metadata"
+
+
+class InvalidRetention(UsageError):
+    """The rules of retention cannot be used: {why}.
+
+    Remedy: name how many of the last versions stay, for how long, or within which size.
+    """
+
+    code = "invalid-retention"
+
+
+class ReasonMissing(UsageError):
+    """The {what} needs a reason.
+
+    Remedy: say why, in one sentence, with --reason TEXT.
+    """
+
+    code = "reason-missing"
 
 
 class InvalidArtifact(UsageError):
@@ -300,6 +380,24 @@ class UnknownRelease(NotFoundError):
     code = "unknown-release"
 
 
+class UnknownVersion(NotFoundError):
+    """There is no version {version!r} of {name}; the highest are: {known}.
+
+    Remedy: choose one of those, or register it with `penstock push {name} DIR --version V`.
+    """
+
+    code = "unknown-version"
+
+
+class NothingSelected(NotFoundError):
+    """{reference} is no version: {why}.
+
+    Remedy: name a version.
+    """
+
+    code = "nothing-selected"
+
+
 class NoRollout(NotFoundError):
     """Service {service!r} has no rollout that could be {wanted}.
 
@@ -343,6 +441,15 @@ class FencedOff(ConflictError):
     """
 
     code = "fenced-off"
+
+
+class IllegalStage(ConflictError):
+    """{name} is {stage} and cannot become {wanted}.
+
+    Remedy: it may become {allowed}; docs/reference/registry.md draws what may follow what.
+    """
+
+    code = "illegal-stage"
 
 
 class IllegalTransition(ConflictError):
@@ -437,12 +544,21 @@ class StaleGeneration(ConflictError):
 
 
 class VersionInUse(ConflictError):
+    """{name} cannot be {wanted}: {why}.
+
+    Remedy: leave it, or end its use first.
+    """
+
+    code = "version-in-use"
+
+
+class StillServing(ConflictError):
     """Version {version} of {slot!r} cannot be let go of: {why}.
 
     Remedy: switch to another version first, or end the canary's split.
     """
 
-    code = "version-in-use"
+    code = "still-serving"
 
 
 class VersionMismatch(ConflictError):
@@ -463,6 +579,15 @@ class VersionTaken(ConflictError):
     code = "version-taken"
 
 
+class PrecedenceTaken(VersionTaken):
+    """{wanted} cannot be registered: {taken} {why}, and no two versions may have equal precedence.
+
+    Remedy: give it a higher version.
+    """
+
+    code = "precedence-taken"
+
+
 class RefusedError(PenstockError):
     """That is refused: {detail}
 
@@ -479,6 +604,15 @@ class AddressNotLocal(RefusedError):
     """
 
     code = "address-not-local"
+
+
+class Incompatible(RefusedError):
+    """Service {service!r} cannot serve these versions together: {why}.
+
+    Remedy: {remedy}.
+    """
+
+    code = "incompatible"
 
 
 class AdminRefused(RefusedError):
@@ -506,6 +640,15 @@ class Quarantined(RefusedError):
     """
 
     code = "quarantined"
+
+
+class Removed(RefusedError):
+    """{name} was removed from the registry on {at}.
+
+    Remedy: choose another version, or register what you want under a higher one.
+    """
+
+    code = "removed"
 
 
 class SignatureRefused(RefusedError):
@@ -698,3 +841,30 @@ class JournalUnwritable(BrokenError):
     """
 
     code = "journal-unwritable"
+
+
+class RegistryDamaged(BrokenError):
+    """The registry {path} does not add up at change {seq}: {why}.
+
+    Remedy: restore it from a copy, or import an export of it into an empty one.
+    """
+
+    code = "registry-damaged"
+
+
+class RegistryTooNew(BrokenError):
+    """The registry {path} was written by a newer Penstock (layout {found}; this one knows {known}).
+
+    Remedy: install that version again, or choose another folder with --state.
+    """
+
+    code = "registry-too-new"
+
+
+class RegistryUnwritable(BrokenError):
+    """The registry {path} cannot be written: {why}.
+
+    Remedy: free disk space or mend its permissions; nothing was changed, and what serves is not touched.
+    """
+
+    code = "registry-unwritable"

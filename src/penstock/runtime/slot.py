@@ -102,7 +102,7 @@ class Slot(Generic[M]):
     def give_up(self, version: str) -> None:
         """Let go of a prepared or warm version that is no longer wanted; one that is not in memory is no error.
 
-        Raises VersionInUse for a version that serves.
+        Raises StillServing for a version that serves.
         """
         with holding(self.seat, LOCK) as stage:
             stage.give_up({self.seat.shelf: version})

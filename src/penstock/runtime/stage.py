@@ -11,7 +11,7 @@ import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from penstock.kernel.errors import NothingWarm, SlotEmpty, SwapRefused, VersionInUse
+from penstock.kernel.errors import NothingWarm, SlotEmpty, StillServing, SwapRefused
 from penstock.runtime.drain import Drain
 from penstock.runtime.lease import Bundle, Pointer
 from penstock.runtime.loaded import Loaded
@@ -149,14 +149,14 @@ class Stage:
     def give_up(self, unwanted: Mapping[Shelf, str]) -> None:
         """Let go of versions that are ready and do not serve; what is not in memory is none of its business.
 
-        Raises VersionInUse, and nothing has changed then.
+        Raises StillServing, and nothing has changed then.
         """
         canary = self.pointer.canary.loaded if self.pointer.canary else {}
         found = {shelf: shelf.find(version) for shelf, version in unwanted.items()}
         for shelf, loaded in found.items():
             if loaded is not None and loaded in (shelf.serving, canary.get(shelf)):
                 whom = "it serves" if loaded is shelf.serving else "it serves the canary's requests"
-                raise VersionInUse(slot=shelf.name, version=loaded.version, why=whom)
+                raise StillServing(slot=shelf.name, version=loaded.version, why=whom)
         for shelf, loaded in found.items():
             if loaded is not None:
                 shelf.give_up([loaded])

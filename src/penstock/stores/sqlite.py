@@ -8,23 +8,27 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
 #: How long a transaction waits for another process's.
 _BUSY_TIMEOUT_S = 5.0
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
-#: Hand-made SQL is held to the same law. The first one also stops INSERT OR REPLACE, which fires no DELETE trigger.
-TRIGGERS = (
-    """CREATE TRIGGER entries_have_no_gaps BEFORE INSERT ON entries
-    WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM entries)
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only: seq must be the next one'); END""",
-    """CREATE TRIGGER entries_never_change BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only: entries never change'); END""",
-    """CREATE TRIGGER entries_stay BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only: entries stay'); END""",
-)
+
+def append_only(table: str, what: str) -> tuple[str, ...]:
+    """Return triggers that hold hand-made SQL to the law; `what` names the table in what they say.
+
+    The first one also stops INSERT OR REPLACE, which fires no DELETE trigger.
+    """
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{what} is append-only: "
+    return (
+        f"""CREATE TRIGGER {table}_have_no_gaps BEFORE INSERT ON {table}
+        WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM {table})
+        {refuse}seq must be the next one'); END""",  # noqa: S608 - the names are ours
+        f"CREATE TRIGGER {table}_never_change BEFORE UPDATE ON {table} {refuse}{table} never change'); END",
+        f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} {refuse}{table} stay'); END",
+    )
 
 
 def create_file(path: Path) -> None:
@@ -32,8 +36,9 @@ def create_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def engine_for(path: Path) -> Engine:
-    """Return an engine with one connection to an existing file; all its use must come from one thread.
+def engine_for(path: Path, *, shared: bool = False) -> Engine:
+    """Return an engine for an existing file. With one connection, all its use must come from one thread; `shared` among
+    threads, it has a few.
 
     Transactions read, unless begun with the execution option `writes`.
     """
@@ -41,7 +46,9 @@ def engine_for(path: Path) -> Engine:
     uri = path.absolute().as_uri() + "?mode=rw"
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=not shared
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -50,7 +57,7 @@ def engine_for(path: Path) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool if shared else StaticPool)
     event.listen(engine, "begin", _begin)
     return engine
 

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from penstock.judge.counts import PodCounts
+from penstock.kernel.chain import GENESIS, entry_hash
 from penstock.kernel.errors import (
     AlreadyRunning,
     FencedOff,
@@ -25,7 +26,7 @@ from penstock.ports.gateway import NodeStatus
 from penstock.ports.mirror import Outcome, RecordedRequest
 from penstock.ports.telemetry import Reading, ServiceReading
 from penstock.registry.release import Endpoint, Release
-from penstock.rollout.chain import GENESIS, chained, entry_hash, fields_of
+from penstock.rollout.chain import chained, fields_of
 from penstock.rollout.entry import Draft, Entry
 from penstock.routing.repeatable import is_repeatable
 from penstock.routing.table import ArmName, RouteTable, predicted_arm

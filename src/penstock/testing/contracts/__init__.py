@@ -5,6 +5,7 @@ from penstock.testing.contracts.gateway import GatewayContract
 from penstock.testing.contracts.journal import JournalContract
 from penstock.testing.contracts.memory import MemoryContract
 from penstock.testing.contracts.mirror import MirrorContract
+from penstock.testing.contracts.registry import RegistryContract
 from penstock.testing.contracts.telemetry import TelemetryContract
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "JournalContract",
     "MemoryContract",
     "MirrorContract",
+    "RegistryContract",
     "TelemetryContract",
 ]

@@ -17,10 +17,13 @@ from penstock.testing.contracts import (
     JournalContract,
     MemoryContract,
     MirrorContract,
+    ModelServerContract,
     TelemetryContract,
 )
 from penstock.testing.contracts.mirror import Pod
+from penstock.testing.contracts.model_server import BAD, FIRST
 from penstock.testing.fakes import Book, FakeGateway, FakeMemory, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
+from penstock.testing.servers import FakeModelServers, FakeProcess
 
 
 class TestMemoryJournal(JournalContract):
@@ -114,3 +117,15 @@ class TestFakeMirror(MirrorContract):
 
     def endpoint(self, pod: Pod) -> Endpoint:
         return Endpoint("http", pod.value, 80)
+
+
+class TestFakeModelServers(ModelServerContract):
+    async def start(self) -> tuple[FakeModelServers, Endpoint]:
+        process = FakeProcess(dict(FIRST), refuses={BAD: "its file is damaged"})
+        return FakeModelServers({"10.0.0.1:1": process}), Endpoint("http", "10.0.0.1", 1)
+
+    async def stop(self) -> None:
+        pass
+
+    def gone(self) -> Endpoint:
+        return Endpoint("http", "10.0.0.2", 1)

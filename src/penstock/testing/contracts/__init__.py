@@ -5,6 +5,7 @@ from penstock.testing.contracts.gateway import GatewayContract
 from penstock.testing.contracts.journal import JournalContract
 from penstock.testing.contracts.memory import MemoryContract
 from penstock.testing.contracts.mirror import MirrorContract
+from penstock.testing.contracts.model_server import ModelServerContract
 from penstock.testing.contracts.registry import RegistryContract
 from penstock.testing.contracts.telemetry import TelemetryContract
 
@@ -14,6 +15,7 @@ __all__ = [
     "JournalContract",
     "MemoryContract",
     "MirrorContract",
+    "ModelServerContract",
     "RegistryContract",
     "TelemetryContract",
 ]

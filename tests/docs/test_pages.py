@@ -9,7 +9,9 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 import typer
 from ruamel.yaml import YAML
@@ -28,6 +30,7 @@ LIMITS_ONLY = set(FILE_FIELDS) - {"longest_stall"}
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 JOURNAL = ROOT / "docs" / "reference" / "journal.md"
 HOT_SWAP = ROOT / "docs" / "howto" / "hot-swap.md"
+COMPONENTS = ROOT / "docs" / "howto" / "components.md"
 
 
 def name_of(page: Path) -> str:
@@ -117,8 +120,8 @@ def test_a_decision_record_is_short_and_names_what_it_costs(page: Path) -> None:
     assert "- Negative: " in text
 
 
-def test_only_two_pages_have_python_to_run() -> None:
-    assert {page for page in PAGES if blocks(page, "python")} == {JOURNAL, HOT_SWAP}
+def test_only_these_pages_have_python_to_run() -> None:
+    assert {page for page in PAGES if blocks(page, "python")} == {JOURNAL, HOT_SWAP, COMPONENTS}
 
 
 def test_the_page_on_hot_swap_prints_what_it_says(tmp_path: Path) -> None:
@@ -126,6 +129,16 @@ def test_the_page_on_hot_swap_prints_what_it_says(tmp_path: Path) -> None:
     example.write_text("\n".join(blocks(HOT_SWAP, "python")), encoding="utf-8")
     ran = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
     assert (ran.stderr, ran.stdout) == ("", "".join(blocks(HOT_SWAP, "text")))
+
+
+async def test_the_page_on_components_serves_what_it_says() -> None:
+    page: dict[str, Any] = {}
+    exec("\n".join(blocks(COMPONENTS, "python")), page)  # our own page
+    transport = httpx2.ASGITransport(page["app"])
+    async with httpx2.AsyncClient(transport=transport, base_url="http://tts") as client:
+        answer = await client.post("/synthesize", json={"text": "hello"})
+    assert answer.json() == "hello 1.2.0 1.1.0"
+    assert answer.headers["x-model-version"] == "acoustic-1.2.0+vocoder-1.1.0"
 
 
 async def _written(path: Path) -> str:

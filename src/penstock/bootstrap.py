@@ -21,6 +21,7 @@ from penstock.mirror.http import HttpMirror
 from penstock.routing.table import Identity
 from penstock.servers.slots import SlotServers
 from penstock.stores.memory import FileMemory
+from penstock.stores.registry import SqlRegistry
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
@@ -91,6 +92,7 @@ async def _driven(
     options: UpOptions, journal: SqlJournal, clock: SystemClock, api_url: str | None
 ) -> AsyncIterator[Composition]:
     mirror = HttpMirror(options.state_dir)
+    registry = SqlRegistry(options.state_dir / "registry.db")
     servers = SlotServers(admin_token=os.environ.get("PENSTOCK_ADMIN_TOKEN"))
     gateway = EnvoyGateway(options.state_dir, lease_s=options.lease_s, clock=clock)
 
@@ -101,7 +103,7 @@ async def _driven(
     try:
         await mirror.start()
         memory, rng = FileMemory(options.state_dir), np.random.default_rng()
-        ports = Ports(journal, gateway, mirror, clock, memory, servers, rng, api_url)
+        ports = Ports(journal, gateway, mirror, clock, memory, servers, rng, api_url, registry)
         loop = ControlLoop(ports, telemetry, lease_s=options.lease_s)
         plane = ControlPlane(loop)
         yield Composition(loop, plane, gateway)
@@ -109,6 +111,7 @@ async def _driven(
         await gateway.close()
         await mirror.close()
         await servers.close()
+        registry.close()
         await telemetry.close()
 
 

@@ -15,6 +15,7 @@ from penstock.ports.telemetry import Reading, ServiceReading
 from penstock.rollout.plan import Plan, plan_from
 from penstock.routing.table import Identity
 from penstock.testing.fakes import Book, FakeGateway, FakeMemory, FakeMirror, FakeTelemetry, ManualClock, MemoryJournal
+from penstock.testing.registry import MemoryRegistry
 from penstock.testing.servers import FakeModelServers
 
 STABLE, CANARY = "127.0.0.1:6006", "127.0.0.1:6007"
@@ -38,13 +39,14 @@ class World:
         self.telemetry = FakeTelemetry()
         self.memory = FakeMemory()
         self.servers = FakeModelServers()
+        self.registry = MemoryRegistry()
         self.begin()
 
     def begin(self) -> None:
         self.journal = MemoryJournal(self.clock, self.book)
         rng = np.random.default_rng(1)
         drivers = (self.journal, self.gateway, self.mirror, self.clock, self.memory, self.servers)
-        ports = Ports(*drivers, rng, api_url="http://127.0.0.1:8600")
+        ports = Ports(*drivers, rng, api_url="http://127.0.0.1:8600", registry=self.registry)
         self.loop = ControlLoop(ports, self.telemetry)
         self.plane = ControlPlane(self.loop)
 

@@ -32,7 +32,14 @@ async def release(service: Service, asked: ReleaseRequest, plane: Plane, actor: 
     if asked.version is None:
         raise UsageError(detail=f"name the version of {service}/{asked.component} to release.")
     return await plane.release_component(
-        service, asked.component, asked.version, plan, nodes=asked.urls, actor=actor, reason=asked.reason
+        service,
+        asked.component,
+        asked.version,
+        plan,
+        nodes=asked.urls,
+        unverified=asked.unverified,
+        actor=actor,
+        reason=asked.reason,
     )
 
 

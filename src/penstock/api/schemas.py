@@ -185,6 +185,7 @@ class ReleaseRequest(_Request):
     component: str | None = Field(
         default=None, description="Release only this component's version, in servers that switch in place"
     )
+    unverified: bool = Field(default=False, description="Allow a version that is in the registry, but not verified")
     plan: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="As in a plan file; every field may be left out",

@@ -19,6 +19,9 @@ _DEFAULT_TIMEOUT_S = 600.0
 #: A plan may need this much longer than its own times: requests have to come, and withdrawals take theirs.
 _PATIENCE = 3.0
 
+Unverified = Annotated[
+    bool, typer.Option("--unverified", help="Allow a component's version that is registered, but not verified.")
+]
 Urls = Annotated[
     list[str] | None,
     typer.Argument(
@@ -64,6 +67,7 @@ def release(
     *,
     version: VersionOption = None,
     nodes: Nodes = None,
+    unverified: Unverified = False,
     steps: Steps = None,
     dwell: Dwell = None,
     bake: Bake = None,
@@ -92,7 +96,15 @@ def release(
     limit_s = seconds_asked(timeout, "--timeout") if timeout else max(_DEFAULT_TIMEOUT_S, _PATIENCE * planned_s(wanted))
     terminal = Terminal(output, quiet)
     service, component, servers = _what(name, urls or [], nodes or [], version)
-    asked = {"urls": servers, "version": version, "component": component, "plan": wanted, "reason": reason}
+    asked: dict[str, object] = {
+        "urls": servers,
+        "version": version,
+        "component": component,
+        "plan": wanted,
+        "reason": reason,
+    }
+    if unverified:
+        asked["unverified"] = True
     with Api(api, actor) as plane:
         started = plane.command(service, "rollouts", **asked)
         if watch:

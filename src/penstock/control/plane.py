@@ -116,18 +116,21 @@ class ControlPlane:
         plan: Plan,
         *,
         nodes: Sequence[str] = (),
+        unverified: bool = False,
         actor: str,
         reason: str = "",
     ) -> dict[str, Any]:
         """Begin to meter one component's version in, on servers that switch versions in place.
 
-        `nodes` are URLs of stable's servers that become the canary's; see `canary_in_place`.
+        `nodes` are URLs of stable's servers that become the canary's; see `canary_in_place`. `unverified` allows a version
+        that is only registered.
         """
         control = self._loop.control(service)
         endpoints = [Endpoint.parse(url) for url in nodes]
         async with control.lock:
             _check_idle(control.state)
             release = canary_in_place(control.state, component, checked_version(version), endpoints)
+            await self._loop.catalogue.check(release, component, unverified=unverified)
             await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
 

@@ -11,6 +11,7 @@ from penstock.kernel.errors import (
     IllegalTransition,
     NothingToRollBack,
     Quarantined,
+    RefusedError,
     RolloutInProgress,
     UnhealthyTarget,
     UnknownComponent,
@@ -100,8 +101,11 @@ class Rollbacks:
             return target
         if to is not None:
             target = with_version(state, part, checked_version(to))
+            objections = await self._loop.catalogue.objections(state.stable, part)
             if why := state.why_quarantined(target):
                 raise Quarantined(service=state.service, version=part_name(part, to), why=why)
+            if why := objections.get(to):
+                raise RefusedError(detail=f"{part} {to} of {state.service!r} cannot serve with what is there: {why}.")
             return target
         ranked = await self._candidates(state, part)
         best = next((c.release for c in ranked if c.against is None), None)
@@ -116,7 +120,8 @@ class Rollbacks:
         if part is None:
             return rollback_candidates(state, await self._reachable(state))
         answers = await answers_as(self._loop.ports.mirror, state.stable)
-        return component_candidates(state, part, {state.stable.number: answers}, {})
+        objections = await self._loop.catalogue.objections(state.stable, part)
+        return component_candidates(state, part, {state.stable.number: answers}, objections)
 
     async def _reachable(self, state: ServiceState) -> dict[int, bool]:
         """Ask the servers of every earlier release whether they still are what they were."""

@@ -31,6 +31,7 @@ from penstock.ports.journal import Journal
 from penstock.ports.memory import JudgeMemory
 from penstock.ports.mirror import Mirror
 from penstock.ports.model_server import ModelServer
+from penstock.ports.registry import RegistryStore
 from penstock.ports.telemetry import ServiceReading
 from penstock.registry.release import Release
 from penstock.rollout.decide import Decision, Observed, decide, held
@@ -59,6 +60,7 @@ class Ports:
 
     Attributes:
         api_url: where this control plane answers, for servers that forward rollbacks to it; None: they are not told.
+        registry: what is known about versions; None: nothing is.
     """
 
     journal: Journal
@@ -69,6 +71,7 @@ class Ports:
     servers: ModelServer
     rng: np.random.Generator
     api_url: str | None = None
+    registry: RegistryStore | None = None
 
 
 class ServiceControl:

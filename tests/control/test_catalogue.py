@@ -1,0 +1,130 @@
+"""What the registry says about a release, and what it learns from the journal."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from penstock.kernel.errors import Incompatible, Quarantined, RefusedError, RegistryUnwritable, UnknownVersion
+from penstock.kernel.semver import SemVer
+from penstock.registry.metadata import Metadata
+from penstock.registry.stage import Stage
+from penstock.registry.version import Version
+from tests.control.test_components import BEFORE, Fleet
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    fleet = Fleet()
+    await fleet.start()
+    await fleet.adopt()
+    yield fleet
+    await fleet.loop.stop()
+
+
+def register(
+    fleet: Fleet,
+    component: str,
+    version: str,
+    stage: Stage = Stage.VERIFIED,
+    *,
+    digest: str | None = None,
+    requires: dict[str, str] | None = None,
+) -> None:
+    metadata = Metadata.from_json({"owner": "ann", "requires": requires or {}}, allow_missing=True)
+    known = Version("tts", component, SemVer.parse(version), digest, 0, metadata, AT, stage=stage)
+    fleet.registry.register(known, actor="ann", reason="made")
+
+
+def stage_of(fleet: Fleet, component: str, version: str) -> Stage:
+    return fleet.registry.version("tts", component, version).stage
+
+
+def know_what_serves(fleet: Fleet) -> None:
+    for component, version in BEFORE.items():
+        register(fleet, component, version, Stage.STABLE)
+
+
+async def test_a_version_goes_through_its_stages_with_its_rollout(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.switch()
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.CANARY
+    assert fleet.registry.promotions("tts")[0].versions == BEFORE
+    await fleet.to("baking")
+    await fleet.to("idle")
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.STABLE
+    assert fleet.registry.promotions("tts")[0].versions == {**BEFORE, "vocoder": "1.3.0"}
+    await fleet.plane.roll_back("tts", "vocoder", actor="ann", reason="it crackles")
+    await fleet.to("idle")
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.QUARANTINED
+    assert fleet.registry.promotions("tts")[0].versions == BEFORE
+
+
+async def test_an_aborted_canary_is_verified_as_before(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.switch()
+    await fleet.settle()
+    await fleet.plane.abort("tts", actor="ann")
+    await fleet.to("idle")
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.VERIFIED
+
+
+async def test_what_nobody_verified_is_refused_unless_allowed(fleet: Fleet) -> None:
+    register(fleet, "vocoder", "1.3.0", Stage.REGISTERED)
+    with pytest.raises(RefusedError, match="nobody verified it"):
+        await fleet.switch()
+    await fleet.switch(unverified=True)
+
+
+async def test_what_the_registry_does_not_have_is_refused_where_it_has_the_component(fleet: Fleet) -> None:
+    register(fleet, "vocoder", "1.4.0")
+    with pytest.raises(UnknownVersion, match=r"1\.4\.0"):
+        await fleet.switch("1.3.0")
+    await fleet.switch("2.0.0", "acoustic")
+
+
+async def test_the_same_files_under_another_number_stay_quarantined(fleet: Fleet) -> None:
+    digest = "sha256:" + "1" * 64
+    register(fleet, "vocoder", "1.3.0", Stage.QUARANTINED, digest=digest)
+    register(fleet, "vocoder", "1.3.1", digest=digest)
+    for version in ("1.3.0", "1.3.1"):
+        with pytest.raises(Quarantined):
+            await fleet.switch(version)
+
+
+async def test_what_does_not_fit_is_refused_and_not_gone_back_to(fleet: Fleet) -> None:
+    register(fleet, "acoustic", "1.2.0", Stage.STABLE)
+    register(fleet, "vocoder", "1.1.0", Stage.STABLE)
+    register(fleet, "vocoder", "1.3.0", requires={"acoustic": ">=2"})
+    with pytest.raises(Incompatible, match="needs acoustic >=2"):
+        await fleet.switch()
+    register(fleet, "vocoder", "1.0.0", Stage.STABLE, requires={"acoustic": "<1"})
+    with pytest.raises(RefusedError, match="needs acoustic <1"):
+        await fleet.plane.roll_back("tts", "vocoder", to="1.0.0", actor="ann")
+
+
+async def test_a_registry_that_takes_nothing_is_told_and_stops_nobody(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+
+    def full(*_: object, **__: object) -> None:
+        raise RegistryUnwritable(path="registry.db", why="the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fleet.registry, "move", full)
+        await fleet.switch()
+        status = await fleet.settle()
+        assert "the disk is full" in status["trouble"]
+    status = await fleet.to("baking")
+    await fleet.settle()
+    assert fleet.plane.status("tts")["trouble"] is None

@@ -98,8 +98,12 @@ class RegistryStore(Protocol):
         """Return the service's promotions, newest first."""
         ...
 
-    def history(self, service: str, *, limit: int = 20) -> History:
-        """Return what a rollback is chosen from: `limit` promotions, and the three highest stable versions of each component."""
+    def history(self, service: str, component: str | None = None, *, limit: int = 5) -> History:
+        """Return what a rollback is chosen from: the last `limit` promotions.
+
+        For a rollback of one component: of each of the last `limit` versions that it served with, and of the present one,
+        the last promotion; and its `limit` highest stable versions. Where none of those will do, ask for more.
+        """
         ...
 
     def set_alias(

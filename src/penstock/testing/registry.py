@@ -74,8 +74,7 @@ class MemoryRegistry:
         return self._known(service, component, SemVer.parse(version))
 
     def versions(self, query: Query) -> list[Version]:
-        parts = sorted(self.shelf.versions)
-        found = [v for part in parts for v in self._highest_first(part) if _matches(v, query)]
+        found = [v for part in sorted(self.shelf.versions) for v in self._highest_first(part) if _matches(v, query)]
         return found[query.offset :][: query.limit]
 
     def services(self) -> dict[str, tuple[str, ...]]:

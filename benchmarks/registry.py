@@ -129,7 +129,7 @@ def _measure(folder: Path, n_each: int, n_asked: int) -> list[Row]:
         return lambda service, component: registry.resolve(Ref(service, component, word))
 
     def go_back(service: str, component: str) -> object:
-        return choose_going_back(registry.history(service), component)
+        return choose_going_back(registry.history(service, component), component)
 
     rows = [
         row("versions", [len(lines) - 1 - sum(line["kind"] == "promotion" for line in lines)], "versions"),

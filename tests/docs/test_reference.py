@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import re
+from enum import StrEnum
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from penstock.api import schemas
 from penstock.cli.exit_codes import ExitCode
 from penstock.judge.verdict import MetricEvidence, Verdict
+from penstock.registry import change, exchange, metadata, reference, stage
 from penstock.rollout import entry, phases, plan
 from penstock.rollout.entry import Kind
 from penstock.routing.repeatable import DEFAULT_REPEATABLE
@@ -20,7 +22,7 @@ from tests.docs import pages
 from tests.docs.reading import ROOT, blocks, rows, section, text_of
 
 HOWTO, REFERENCE = ROOT / "docs" / "howto", ROOT / "docs" / "reference"
-STATUS, JOURNAL = REFERENCE / "status.md", REFERENCE / "journal.md"
+STATUS, JOURNAL, REGISTRY = (REFERENCE / f"{name}.md" for name in ("status", "journal", "registry"))
 RENEW = "out of date; renew it with: .venv/bin/python -m tests.docs.pages"
 
 
@@ -50,6 +52,34 @@ def test_the_page_on_phases_says_what_each_phase_and_kind_means() -> None:
         listed = {name: cells[0] for name, cells in rows(part).items()}
         assert listed == words_of(module)
         assert set(listed) == set(map(str, members))
+
+
+@pytest.mark.parametrize(
+    ("heading", "module", "members"),
+    [
+        ("Stages", stage, stage.Stage),
+        ("References", reference, reference.Word),
+        ("Changes", change, change.ChangeKind),
+    ],
+)
+def test_the_page_on_the_registry_says_what_each_word_means(
+    heading: str, module: ModuleType, members: type[StrEnum]
+) -> None:
+    listed = {name: cells[0] for name, cells in rows(section(REGISTRY, heading)).items()}
+    assert listed == words_of(module)
+    assert set(listed) == set(map(str, members))
+
+
+def test_the_page_on_the_registry_has_every_field_and_its_lines_are_lines() -> None:
+    listed = rows(section(REGISTRY, "Metadata"))
+    assert set(listed) == set(metadata.REQUIRED) | metadata.OPTIONAL
+    assert {name for name, cells in listed.items() if cells[1].removesuffix("|").strip()} == metadata.NULLABLE
+    assert {name for name, cells in listed.items() if cells[0].startswith("may be left out")} == metadata.OPTIONAL
+    (block,) = blocks(REGISTRY, "jsonl")
+    lines = [json.loads(line) for line in block.splitlines()]
+    header, *others = map(exchange.read, lines)
+    assert header is None
+    assert [exchange.written(line) for line in others if line is not None] == lines[1:]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def utc(text: str) -> datetime:
+    """Read a time that says its zone, as UTC; a naive one raises ValueError."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no time zone; write e.g. {text}Z")
+    return at.astimezone(UTC)
+
+
 def entry_hash(previous: str, fields: Mapping[str, Any]) -> str:
     """Return SHA-256, hex, over an entry's fields (all but its hash) and the hash of the entry before."""
     return hashlib.sha256(canonical_json({**fields, "previous_hash": previous}).encode()).hexdigest()

@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Self
 
 from penstock.kernel.errors import InvalidRange, InvalidSemVer
@@ -49,16 +49,10 @@ class SemVer:
         # "-" sorts before "~": a pre-release comes before its release.
         object.__setattr__(self, "key", numbers + ("-" + "".join(map(_pre_key, self.pre)) if self.pre else "~"))
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "SemVer":
         """Read `1.2.3-rc.1+build`, with or without a `v`, or a bare number N, which is N.0.0. Raises InvalidSemVer."""
-        if len(text) <= _MAX_LENGTH:
-            if _BARE.fullmatch(text):
-                return cls(int(text.removeprefix("v")))
-            if found := _SEMVER.fullmatch(text):
-                pre, build = (tuple(found[name].split(".")) if found[name] else () for name in ("pre", "build"))
-                return cls(int(found["major"]), int(found["minor"]), int(found["patch"]), pre, build)
-        raise InvalidSemVer(version=text)
+        return _parsed(text)
 
     @property
     def release(self) -> tuple[int, int, int]:
@@ -78,6 +72,17 @@ class SemVer:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+@lru_cache(maxsize=4096)  # a registry reads the same versions again and again
+def _parsed(text: str) -> SemVer:
+    if len(text) <= _MAX_LENGTH:
+        if _BARE.fullmatch(text):
+            return SemVer(int(text.removeprefix("v")))
+        if found := _SEMVER.fullmatch(text):
+            pre, build = (tuple(found[name].split(".")) if found[name] else () for name in ("pre", "build"))
+            return SemVer(int(found["major"]), int(found["minor"]), int(found["patch"]), pre, build)
+    raise InvalidSemVer(version=text)
 
 
 def _sortable(digits: str) -> str:

@@ -38,8 +38,8 @@ class RegistryStore(Protocol):
     - What a version is never changes. A number of equal precedence is never given twice, not even after a removal
       (PrecedenceTaken); registering the very same version again changes nothing and returns what is there.
     - Stages change as registry/stage.py says (IllegalStage). An unknown version is UnknownVersion.
-    - A quarantined or removed version is never promoted nor given an alias (Quarantined, Removed). `latest`, `previous` and
-      `challenger` pass it over; what names it otherwise (its number, an alias, `champion`) still finds it, unless it was
+    - A quarantined or removed version is never promoted nor given an alias (Quarantined, Removed). `latest`, `previous`
+      and a `challenger` that nobody set pass it over; what names it otherwise (its number, an alias, `champion`) still finds it, unless it was
       removed (Removed).
     - Versions that do not fit each other are never promoted together (Incompatible, with what would fit).
     - `champion` is the last promoted version; `latest` the highest stable; see registry/reference.py for the others.
@@ -98,8 +98,12 @@ class RegistryStore(Protocol):
         """Return the service's promotions, newest first."""
         ...
 
-    def history(self, service: str, *, limit: int = 20) -> History:
-        """Return what a rollback is chosen from: `limit` promotions, and the three highest stable versions of each component."""
+    def history(self, service: str, component: str | None = None, *, limit: int = 5) -> History:
+        """Return what a rollback is chosen from: the last `limit` promotions.
+
+        For a rollback of one component: of each of the last `limit` versions that it served with, and of the present one,
+        the last promotion; and its `limit` highest stable versions. Where none of those will do, ask for more.
+        """
         ...
 
     def set_alias(

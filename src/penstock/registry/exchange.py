@@ -58,13 +58,9 @@ def _read(line: Mapping[str, Any]) -> Line:
                 raise ValueError(f"its layout {line['layout']} is not known; this Penstock reads {_LAYOUT}")
             return None
         case "version":
-            version = Version.from_json(line)
-            version.as_json()  # a time without a zone shows here
-            return version
+            return Version.from_json(line)
         case "promotion":
-            promotion = Promotion.from_json(line)
-            promotion.as_json()
-            return promotion
+            return Promotion.from_json(line)
         case "alias":
             return Alias(line["service"], line["component"], checked_alias(line["alias"]), line["version"])
         case other:

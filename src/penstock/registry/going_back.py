@@ -4,7 +4,7 @@ First the last promoted version that fits what stays; then the nearest set that 
 then what cannot be chosen, and why. Everything comes in; nothing is asked for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,20 +46,32 @@ class Candidate:
 
 def rollback_candidates(history: History, guilty: str | None = None) -> list[Candidate]:
     """Return what could serve instead of the guilty component's version (None: of the whole release), best first."""
-    if not history.promotions:
-        return []
-    found = _whole(history) if guilty is None else _of_component(history, guilty)
-    return sorted(found, key=lambda candidate: (bool(candidate.against), guilty is not None and len(candidate.changes)))
+    return _ranked(_found_in(history, guilty), guilty)
 
 
 def choose_going_back(history: History, guilty: str | None = None) -> Candidate:
     """Return the best candidate. Raises NothingToRollBack, saying what speaks against each."""
-    candidates = rollback_candidates(history, guilty)
-    if candidates and not candidates[0].against:
-        return candidates[0]
-    why = "; ".join(dict.fromkeys(reason for candidate in candidates for reason in candidate.against))
+    seen = []
+    for candidate in _found_in(history, guilty):
+        if not candidate.against and (guilty is None or len(candidate.changes) == 1):
+            return candidate  # nothing that follows ranks before it
+        seen.append(candidate)
+    if seen and not (best := _ranked(seen, guilty)[0]).against:
+        return best
+    why = "; ".join(dict.fromkeys(reason for candidate in seen for reason in candidate.against))
     what = f"{guilty} never had another version" if guilty and history.promotions else "nothing was promoted before"
     raise NothingToRollBack(service=history.service, why=why or what)
+
+
+def _ranked(candidates: Iterable[Candidate], guilty: str | None) -> list[Candidate]:
+    """What can be chosen first; among it, for one component, what changes the fewest; then the last promoted."""
+    return sorted(candidates, key=lambda c: (bool(c.against), guilty is not None and len(c.changes)))
+
+
+def _found_in(history: History, guilty: str | None) -> Iterator[Candidate]:
+    if not history.promotions:
+        return iter(())
+    return _whole(history) if guilty is None else _of_component(history, guilty)
 
 
 def _whole(history: History) -> Iterator[Candidate]:
@@ -125,7 +137,7 @@ def _candidate(
     because: tuple[str, ...] = (),
 ) -> Candidate:
     serving = {component: str(v.version) for component, v in history.serving.items()}
-    names = {component: str(v.version) for component, v in versions.items()}
+    names = {component: str(versions[component].version) for component in sorted(versions)}
     changes = {component: name for component, name in names.items() if serving.get(component) != name}
     together = (
         (f"{' and '.join(versions[c].name for c in changes)} go together: {'; '.join(because)}",) if because else ()

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Any, Self
 
-from penstock.kernel.chain import rfc3339
+from penstock.kernel.chain import rfc3339, utc
 from penstock.kernel.errors import InvalidMetadata, InvalidRange, InvalidSemVer
 from penstock.kernel.semver import Range, SemVer
 
@@ -84,8 +84,8 @@ class Metadata:
     def as_json(self) -> dict[str, Any]:
         """The fields as `from_json` reads them; missing ones are left out."""
         fields = {name: _WRITERS.get(name, _same)(getattr(self, name)) for name in _READERS if name not in self.missing}
-        optional = {name for name in set(_READERS) - set(REQUIRED) if not fields[name]}
-        return {**self.extra, **{name: value for name, value in fields.items() if name not in optional}}
+        empty = {name for name in OPTIONAL if not fields[name]}
+        return {**self.extra, **{name: value for name, value in fields.items() if name not in empty}}
 
 
 def _read(name: str, value: Any) -> Any:
@@ -102,12 +102,7 @@ def _read(name: str, value: Any) -> Any:
 
 
 def _time(value: Any) -> datetime:
-    at = datetime.fromisoformat(_text(value))
-    if at.time() == time() and len(value) == len("2026-01-31"):
-        return at.replace(tzinfo=UTC)  # a day
-    if at.tzinfo is None:
-        raise ValueError(f"{value} has no time zone; write e.g. {value}Z")
-    return at.astimezone(UTC)
+    return utc(f"{value}T00:00Z" if len(_text(value)) == len("2026-01-31") else value)
 
 
 def _text(value: Any) -> str:
@@ -189,10 +184,11 @@ _WRITERS: Mapping[str, Callable[[Any], Any]] = {
     "trained_with": lambda versions: {component: str(v) for component, v in versions.items()},
 }
 
-_OPTIONAL = frozenset({"requires", "mel", "trained_with"})
+#: Fields that may be left out.
+OPTIONAL = frozenset({"requires", "mel", "trained_with"})
 
 #: Fields that must be given.
-REQUIRED: tuple[str, ...] = tuple(name for name in _READERS if name not in _OPTIONAL)
+REQUIRED: tuple[str, ...] = tuple(name for name in _READERS if name not in OPTIONAL)
 
 #: Fields whose null says that they do not apply.
 NULLABLE = frozenset({"training_set", "cuda_version", "sample_rate_hz", "languages", "mel"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from penstock.kernel.chain import rfc3339
+from penstock.kernel.chain import rfc3339, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Promotion:
             service=fields["service"],
             number=fields["number"],
             versions=dict(fields["versions"]),
-            at=datetime.fromisoformat(fields["at"]),
+            at=utc(fields["at"]),
             actor=fields["actor"],
             reason=fields["reason"],
             unhealthy=fields["unhealthy"],

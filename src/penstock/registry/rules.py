@@ -41,7 +41,7 @@ def check_fit(history: History, wanted: Mapping[str, Version]) -> dict[str, Vers
         return versions
     pool = {component: history.usable(component) for component in {c for c, _ in history.versions}}
     together = nearest_set(history.serving, wanted, pool)
-    changed = [v.name for c, v in (together or {}).items() if history.serving.get(c) != v]
+    changed = [v.name for c, v in sorted((together or {}).items()) if history.serving.get(c) != v]
     remedy = (
         f"take {' and '.join(changed)} together"
         if together

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from penstock.kernel.chain import rfc3339
+from penstock.kernel.chain import rfc3339, utc
 from penstock.kernel.names import checked_component, checked_service
 from penstock.kernel.semver import SemVer
 from penstock.registry.metadata import Metadata
@@ -111,8 +111,8 @@ class Version:
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Read what `as_json` wrote. Raises KeyError, TypeError, ValueError or an UsageError for anything else."""
+    def from_json(cls, fields: Mapping[str, Any], metadata: Metadata | None = None) -> Self:
+        """Read what `as_json` wrote; `metadata`: where it has been read before. Raises KeyError, TypeError, ValueError or an UsageError for anything else."""
         times = {name: _time(fields[name]) for name in ("staged_at", *_TIMES)}
         return cls(
             service=fields["service"],
@@ -120,8 +120,8 @@ class Version:
             version=SemVer.parse(fields["version"]),
             digest=fields["digest"],
             size_bytes=fields["size_bytes"],
-            metadata=Metadata.from_json(fields["metadata"], allow_missing=bool(fields["missing"])),
-            registered_at=datetime.fromisoformat(fields["registered_at"]),
+            metadata=metadata or Metadata.from_json(fields["metadata"], allow_missing=bool(fields["missing"])),
+            registered_at=utc(fields["registered_at"]),
             stage=Stage(fields["stage"]),
             staged_by=fields["staged_by"],
             staged_why=fields["staged_why"],
@@ -130,4 +130,4 @@ class Version:
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else utc(text)

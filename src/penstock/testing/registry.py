@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +25,6 @@ from penstock.registry.history import History
 from penstock.registry.promotion import Promotion
 from penstock.registry.query import Query, words_of
 from penstock.registry.reference import Ref, Word, checked_alias
-from penstock.registry.retention import KEEP_STABLE
 from penstock.registry.rules import check_fit, check_free, check_present, check_unused, check_usable
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
@@ -75,8 +74,7 @@ class MemoryRegistry:
         return self._known(service, component, SemVer.parse(version))
 
     def versions(self, query: Query) -> list[Version]:
-        parts = sorted(self.shelf.versions)
-        found = [v for part in parts for v in self._highest_first(part) if _matches(v, query)]
+        found = [v for part in sorted(self.shelf.versions) for v in self._highest_first(part) if _matches(v, query)]
         return found[query.offset :][: query.limit]
 
     def services(self) -> dict[str, tuple[str, ...]]:
@@ -105,7 +103,7 @@ class MemoryRegistry:
 
     def promote(self, service: str, versions: Mapping[str, str], *, at: datetime, actor: str, reason: str) -> Promotion:
         wanted = {c: check_usable(self.version(service, c, v)) for c, v in versions.items()}
-        full = check_fit(self.history(service), wanted)
+        full = check_fit(self.history(service, limit=20), wanted)
         names = {component: str(version.version) for component, version in full.items()}
         past = self.shelf.promotions.get(service, [])
         serves = bool(past) and past[-1].versions == names
@@ -137,14 +135,14 @@ class MemoryRegistry:
     def promotions(self, service: str, *, limit: int | None = None) -> list[Promotion]:
         return self.shelf.promotions.get(service, [])[::-1][:limit]
 
-    def history(self, service: str, *, limit: int = 20) -> History:
-        newest = tuple(self.promotions(service, limit=limit))
+    def history(self, service: str, component: str | None = None, *, limit: int = 5) -> History:
+        newest = self.promotions(service, limit=limit) if component is None else self._stays(service, component, limit)
         keys = {(c, SemVer.parse(v).key) for promotion in newest for c, v in promotion.versions.items()}
-        for component in {component for component, _ in keys}:
+        if component is not None:
             stable = [v for v in self._highest_first((service, component)) if _is_present(v, Stage.STABLE)]
-            keys |= {(component, v.version.key) for v in stable[:KEEP_STABLE]}
-        found = (self.shelf.versions[service, component][key] for component, key in keys)
-        return History(service, newest, {(v.component, str(v.version)): v for v in found})
+            keys |= {(component, v.version.key) for v in stable[:limit]}
+        found = (self.shelf.versions[service, part][key] for part, key in keys)
+        return History(service, tuple(newest), {(v.component, str(v.version)): v for v in found})
 
     def set_alias(
         self, service: str, component: str, alias: str, version: str, *, at: datetime, actor: str, reason: str
@@ -176,9 +174,8 @@ class MemoryRegistry:
 
     def unmark(self, service: str, component: str, version: str, *, at: datetime, actor: str, reason: str) -> Version:
         before = check_present(self.version(service, component, version))
-        if before.marked_at is None:
-            return before
-        return self._changed(replace(before, marked_at=None), ChangeKind.UNMARKED, at, actor, reason)
+        self._check_writable()
+        return self._put(replace(before, marked_at=None), at, actor, reason)
 
     def remove(self, service: str, component: str, version: str, *, at: datetime, actor: str, reason: str) -> Version:
         before = self.version(service, component, version)
@@ -239,8 +236,7 @@ class MemoryRegistry:
             self._append("", "", ChangeKind.IMPORTED, at, actor, reason, {"n_added": n_added})
         return Imported(n_added, len(outcomes) - n_added, tuple(conflicts))
 
-    def close(self) -> None:
-        """Nothing is held."""
+    def close(self) -> None: ...
 
     def _take_in(self, line: Version | Promotion | exchange.Alias) -> bool:
         """Return whether it brought something."""
@@ -272,6 +268,15 @@ class MemoryRegistry:
             raise ValueError(f"the alias {line.alias} of {line.service}/{line.component} points elsewhere here")
         set_[line.alias] = key
         return there is None
+
+    def _stays(self, service: str, component: str, limit: int) -> list[Promotion]:
+        newest = self.promotions(service)
+        ends = [
+            earlier
+            for later, earlier in pairwise(newest)
+            if component in later.versions and later.versions[component] != earlier.versions.get(component)
+        ]
+        return [*newest[:1], *ends[:limit]]
 
     def _known(self, service: str, component: str, version: SemVer) -> Version:
         there = self.shelf.versions.get((service, component), {})
@@ -305,12 +310,13 @@ class MemoryRegistry:
 
     def _make_stable(self, version: Version, at: datetime, actor: str, reason: str) -> None:
         utc = at.astimezone(UTC)
-        after = replace(version, marked_at=None, promoted_at=utc)
+        self._check_writable()
+        after = replace(version, marked_at=None)
         if version.stage is not Stage.STABLE:
             after = version.moved(Stage.STABLE, at=utc, actor=actor, reason=reason)
             facts = {"from": version.stage.value, "to": after.stage.value}
-            self._changed(after, ChangeKind.MOVED, at, actor, reason, facts)
-        self._put(after)
+            self._note(version, ChangeKind.MOVED, at, actor, reason, facts)
+        self._put(replace(after, promoted_at=utc), at, actor, reason)
         set_ = self.shelf.aliases.get((version.service, version.component), {})
         if set_.get(Word.CHALLENGER) == version.version.key:
             del set_[Word.CHALLENGER]
@@ -327,8 +333,13 @@ class MemoryRegistry:
             wanted=wanted,
         )
 
-    def _put(self, version: Version) -> None:
-        self.shelf.versions[version.service, version.component][version.version.key] = version
+    def _put(self, version: Version, at: datetime, actor: str, reason: str) -> Version:
+        there = self.shelf.versions[version.service, version.component]
+        before = there[version.version.key]
+        there[version.version.key] = version
+        if before.marked_at is not None and version.marked_at is None:
+            self._note(version, ChangeKind.UNMARKED, at, actor, reason, {})
+        return version
 
     def _changed(
         self,
@@ -340,9 +351,8 @@ class MemoryRegistry:
         facts: Mapping[str, Any] = _NO_FACTS,
     ) -> Version:
         self._check_writable()
-        self._put(version)
         self._note(version, kind, at, actor, reason, facts)
-        return version
+        return self._put(version, at, actor, reason)
 
     def _note(
         self, version: Version, kind: ChangeKind, at: datetime, actor: str, reason: str, facts: Mapping[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, func, select, union_all
 
 from penstock.kernel.chain import rfc3339
 from penstock.kernel.errors import NothingSelected, UnknownVersion
@@ -15,13 +15,13 @@ from penstock.registry.history import History
 from penstock.registry.promotion import Promotion
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref, Word
-from penstock.registry.retention import KEEP_STABLE
 from penstock.registry.rules import check_present
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
 from penstock.stores.registry.tables import (
     WHOLE_VERSION,
     aliases,
+    among,
     changes,
     language_pattern,
     promotions,
@@ -33,12 +33,48 @@ from penstock.stores.registry.tables import (
 _SOME = 5
 
 _IDENTITY = ("service", "component", "key")
+_THESE = among(_IDENTITY)
+
+#: All of the versions whose identities are bound as `rows`; see `among`.
+THESE_VERSIONS = WHOLE_VERSION.join(_THESE, and_(*(versions.c[name] == _THESE.c[name] for name in _IDENTITY)))
 
 #: Every alias that was set, with the version it points at.
 ALIASES: Select[Any] = (
     select(aliases.c.service, aliases.c.component, aliases.c.alias, versions.c.version)
     .join_from(aliases, versions, and_(*(aliases.c[name] == versions.c[name] for name in _IDENTITY)))
     .order_by(aliases.c.service, aliases.c.component, aliases.c.alias)
+)
+
+_OF_SERVICE: BindParameter[str] = bindparam("of_service")
+_OF_COMPONENT: BindParameter[str] = bindparam("of_component")
+_AT_MOST: BindParameter[int] = bindparam("at_most")
+_BEGAN = (
+    select(served.c.number)
+    .where(served.c.service == _OF_SERVICE, served.c.component == _OF_COMPONENT)
+    .order_by(served.c.number.desc())
+    .limit(_AT_MOST)
+    .subquery()
+)
+#: The present promotion, and the last one before each of the newest changes of a component's version.
+_STAYS = (
+    select(promotions)
+    .where(promotions.c.service == _OF_SERVICE)
+    .where(
+        promotions.c.number.in_(
+            union_all(
+                select(_BEGAN.c.number - 1),
+                select(func.max(promotions.c.number)).where(promotions.c.service == _OF_SERVICE).correlate(None),
+            )
+        )
+    )
+    .order_by(promotions.c.number.desc())
+)
+_STABLE_KEYS = (
+    select(versions.c.key)
+    .where(versions.c.service == _OF_SERVICE, versions.c.component == _OF_COMPONENT)
+    .where(versions.c.stage == Stage.STABLE.value, versions.c.removed_at.is_(None))
+    .order_by(versions.c.key.desc())
+    .limit(_AT_MOST)
 )
 
 
@@ -198,17 +234,16 @@ def promotion_of(row: Any) -> Promotion:
     return Promotion.from_json({**fields, "versions": json.loads(fields["versions"])})
 
 
-def history_of(connection: Connection, service: str, limit: int) -> History:
-    """Return a service's last promotions, and the versions that a rollback could go to."""
-    rows = connection.execute(promotion_rows(service).limit(limit))
-    newest = tuple(promotion_of(row) for row in rows)
+def history_of(connection: Connection, service: str, component: str | None, limit: int) -> History:
+    """Return what a rollback of a component (None: of all) is chosen from; see ports/registry.py."""
+    bound = {"of_service": service, "of_component": component, "at_most": limit}
+    wanted = promotion_rows(service).limit(limit) if component is None else _STAYS
+    newest = tuple(promotion_of(row) for row in connection.execute(wanted, bound))
     keys = {(c, SemVer.parse(version).key) for promotion in newest for c, version in promotion.versions.items()}
-    for component in {component for component, _ in keys}:
-        stable = select(versions.c.key).where(of_component(versions, service, component), _present())
-        stable = stable.where(versions.c.stage == Stage.STABLE.value).order_by(versions.c.key.desc())
-        keys |= {(component, key) for key in connection.execute(stable.limit(KEEP_STABLE)).scalars()}
-    wanted = WHOLE_VERSION.where(versions.c.service == service, tuple_(versions.c.component, versions.c.key).in_(keys))
-    found = (version_of(row) for row in connection.execute(wanted))
+    if component is not None:
+        keys |= {(component, key) for key in connection.execute(_STABLE_KEYS, bound).scalars()}
+    rows = json.dumps([[service, *key] for key in keys])
+    found = (version_of(row) for row in connection.execute(THESE_VERSIONS, {"rows": rows}))
     return History(service, newest, {(v.component, str(v.version)): v for v in found})
 
 

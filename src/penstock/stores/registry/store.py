@@ -91,14 +91,14 @@ class SqlRegistry:
             writing.note_version(connection, by, before, ChangeKind.MOVED, **facts)
             return moved
 
-        return self._change(service, component, version, change)
+        return self._change(by, service, component, version, change)
 
     def promote(self, service: str, versions: Mapping[str, str], *, at: datetime, actor: str, reason: str) -> Promotion:
         by = By(at.astimezone(UTC), actor, reason)
         parsed = {component: SemVer.parse(version) for component, version in versions.items()}
 
         def work(connection: Connection) -> Promotion:
-            history = asking.history_of(connection, service, limit=20)
+            history = asking.history_of(connection, service, None, 20)
             wanted = {c: check_usable(asking.known_version(connection, service, c, v)) for c, v in parsed.items()}
             full = check_fit(history, wanted)
             names = {component: str(version.version) for component, version in full.items()}
@@ -137,8 +137,8 @@ class SqlRegistry:
         wanted = asking.promotion_rows(service).limit(-1 if limit is None else limit)
         return self._database.transact(lambda c: [asking.promotion_of(row) for row in c.execute(wanted)])
 
-    def history(self, service: str, *, limit: int = 20) -> History:
-        return self._database.transact(lambda connection: asking.history_of(connection, service, limit))
+    def history(self, service: str, component: str | None = None, *, limit: int = 5) -> History:
+        return self._database.transact(lambda connection: asking.history_of(connection, service, component, limit))
 
     def set_alias(
         self, service: str, component: str, alias: str, version: str, *, at: datetime, actor: str, reason: str
@@ -154,7 +154,7 @@ class SqlRegistry:
             writing.note_version(connection, by, before, ChangeKind.ALIASED, alias=alias)
             return replace(before, marked_at=None)
 
-        self._change(service, component, version, change)
+        self._change(by, service, component, version, change)
 
     def delete_alias(self, service: str, component: str, alias: str, *, at: datetime, actor: str, reason: str) -> None:
         by = By(at.astimezone(UTC), actor, reason)
@@ -179,18 +179,14 @@ class SqlRegistry:
             writing.note_version(connection, by, before, ChangeKind.MARKED)
             return replace(before, marked_at=by.at)
 
-        return self._change(service, component, version, change)
+        return self._change(by, service, component, version, change)
 
     def unmark(self, service: str, component: str, version: str, *, at: datetime, actor: str, reason: str) -> Version:
         by = By(at.astimezone(UTC), actor, reason)
 
-        def change(connection: Connection, before: Version) -> Version:
-            if check_present(before).marked_at is None:
-                return before
-            writing.note_version(connection, by, before, ChangeKind.UNMARKED)
-            return replace(before, marked_at=None)
-
-        return self._change(service, component, version, change)
+        return self._change(
+            by, service, component, version, lambda _, before: replace(check_present(before), marked_at=None)
+        )
 
     def remove(self, service: str, component: str, version: str, *, at: datetime, actor: str, reason: str) -> Version:
         by = By(at.astimezone(UTC), actor, reason)
@@ -204,7 +200,7 @@ class SqlRegistry:
             writing.note_version(connection, by, before, ChangeKind.REMOVED)
             return replace(before, removed_at=by.at)
 
-        return self._change(service, component, version, change)
+        return self._change(by, service, component, version, change)
 
     def changes(
         self, *, service: str | None = None, component: str | None = None, after_seq: int = 0, limit: int | None = None
@@ -259,7 +255,7 @@ class SqlRegistry:
         self._database.close()
 
     def _change(
-        self, service: str, component: str, version: str, change: Callable[[Connection, Version], Version]
+        self, by: By, service: str, component: str, version: str, change: Callable[[Connection, Version], Version]
     ) -> Version:
         """Change one version in one transaction; `change` gets it as it is and returns it as it shall be."""
         parsed = SemVer.parse(version)
@@ -268,7 +264,7 @@ class SqlRegistry:
             before = asking.known_version(connection, service, component, parsed)
             after = change(connection, before)
             if after is not before:
-                writing.save_state(connection, after)
+                writing.save_state(connection, by, before, after)
             return after
 
         return self._database.transact(work, writes=True)
@@ -281,7 +277,7 @@ def _make_stable(connection: Connection, by: By, version: Version) -> None:
         after = version.moved(Stage.STABLE, at=by.at, actor=by.actor, reason=by.reason)
         facts = {"from": version.stage.value, "to": after.stage.value}
         writing.note_version(connection, by, version, ChangeKind.MOVED, **facts)
-    writing.save_state(connection, replace(after, promoted_at=by.at))
+    writing.save_state(connection, by, version, replace(after, promoted_at=by.at))
     if Word.CHALLENGER in asking.aliases_of(connection, version):
         writing.drop_alias(connection, version.service, version.component, Word.CHALLENGER)
 

@@ -1,10 +1,11 @@
 """Taking in the lines of an export, a batch at a time: each batch is one transaction and one change."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, tuple_
+from sqlalchemy import Connection
 
 from penstock.kernel.chain import canonical_json
 from penstock.kernel.errors import PenstockError
@@ -14,8 +15,8 @@ from penstock.registry.exchange import Alias, Line, read
 from penstock.registry.promotion import Promotion
 from penstock.registry.rules import check_free
 from penstock.registry.version import Version
-from penstock.stores.registry.asking import known_version, promotion_of, promotion_rows, selected_key
-from penstock.stores.registry.tables import WHOLE_VERSION, rows_of, version_of, versions
+from penstock.stores.registry.asking import THESE_VERSIONS, known_version, promotion_of, promotion_rows, selected_key
+from penstock.stores.registry.tables import promotions, rows_of, version_of
 from penstock.stores.registry.writing import By, add_promotion, add_versions, note, point_alias
 
 _Rows = tuple[dict[str, Any], dict[str, Any]]
@@ -25,14 +26,19 @@ class Batch:
     """Lines that come in together.
 
     Attributes:
-        n_added, n_present, conflicts: see ports/registry.py.
+        n_added, n_present: see ports/registry.py.
     """
 
     def __init__(self, numbered: Sequence[tuple[int, object]]) -> None:
         self.n_added = self.n_present = 0
-        self.conflicts: list[str] = []
+        self._left_out: dict[int, str] = {}
         self._numbered = numbered
         self._digest = hashlib.sha256()
+
+    @property
+    def conflicts(self) -> list[str]:
+        """See ports/registry.py."""
+        return [f"line {number}: {why}" for number, why in sorted(self._left_out.items())]
 
     def take_in(self, connection: Connection, by: By) -> None:
         """Add what is not there yet, and note it as one change."""
@@ -54,7 +60,7 @@ class Batch:
             return None
 
     def _leave_out(self, number: int, why: str) -> None:
-        self.conflicts.append(f"line {number}: {why}")
+        self._left_out[number] = why
 
     def _add_versions(self, connection: Connection, lines: Sequence[tuple[int, Version]]) -> None:
         there = _there(connection, [version for _, version in lines])
@@ -90,14 +96,15 @@ class Batch:
         self.n_present += not added
 
     def _add_promotion(self, connection: Connection, promotion: Promotion) -> bool:
-        rows = connection.execute(promotion_rows(promotion.service))
-        there = {found.number: found for found in map(promotion_of, rows)}
-        if promotion.number in there:
-            if there[promotion.number].versions != promotion.versions:
+        newest = connection.execute(promotion_rows(promotion.service).limit(1)).one_or_none()
+        last = 0 if newest is None else newest.number
+        if promotion.number > last + 1:
+            raise ValueError(f"release {promotion.number} of {promotion.service} does not follow release {last}")
+        this = promotion_rows(promotion.service).where(promotions.c.number == promotion.number)
+        if (there := connection.execute(this).one_or_none()) is not None:
+            if promotion_of(there).versions != promotion.versions:
                 raise ValueError(f"release {promotion.number} of {promotion.service} has other versions here")
             return False
-        if promotion.number != len(there) + 1:
-            raise ValueError(f"release {promotion.number} of {promotion.service} does not follow release {len(there)}")
         keys = {c: _known_key(connection, promotion.service, c, v) for c, v in promotion.versions.items()}
         add_promotion(connection, promotion, keys)
         return True
@@ -118,9 +125,8 @@ def _identity(version: Version) -> tuple[str, str, str]:
 
 
 def _there(connection: Connection, wanted: Sequence[Version]) -> dict[tuple[str, str, str], Version]:
-    columns = tuple_(versions.c.service, versions.c.component, versions.c.key)
-    found = connection.execute(WHOLE_VERSION.where(columns.in_([_identity(version) for version in wanted])))
-    return {_identity(version): version for version in map(version_of, found)}
+    rows = json.dumps([_identity(version) for version in wanted])
+    return {_identity(v): v for v in map(version_of, connection.execute(THESE_VERSIONS, {"rows": rows}))}
 
 
 def _known_key(connection: Connection, service: str, component: str, version: str) -> str:

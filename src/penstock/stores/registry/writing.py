@@ -60,8 +60,10 @@ def add_versions(connection: Connection, rows: list[tuple[dict[str, Any], dict[s
     connection.execute(insert(details), [detail for _, detail in numbered])
 
 
-def save_state(connection: Connection, version: Version) -> None:
-    """Write what may change about a version."""
+def save_state(connection: Connection, by: By, before: Version, version: Version) -> None:
+    """Write what may change about a version; that it is not marked any longer is a change of its own."""
+    if before.marked_at is not None and version.marked_at is None:
+        note_version(connection, by, version, ChangeKind.UNMARKED)
     row, _ = rows_of(version)
     names = ("stage", "staged_at", "staged_by", "staged_why", "verified_at", "promoted_at", "marked_at", "removed_at")
     where = of_component(versions, version.service, version.component) & (versions.c.key == version.version.key)

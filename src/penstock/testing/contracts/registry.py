@@ -229,14 +229,27 @@ class RegistryContract(DeletionLaws, ExchangeLaws):
 
     def test_a_history_has_every_version_that_it_names(self, registry: RegistryStore) -> None:
         self.fill(registry, *(f"1.{n}.0" for n in range(6)))
-        self.fill(registry, "0.1.0", "0.2.0", "0.3.0", "0.4.0", stage=Stage.STABLE)
-        for n in range(6):
+        self.fill(registry, "1.0.0", "1.1.0", component="acoustic")
+        self.fill(registry, "0.1.0", "0.2.0", "0.3.0", stage=Stage.STABLE)
+        registry.promote("tts", {"vocoder": "1.0.0"}, at=AT, **BY)
+        registry.promote("tts", {"acoustic": "1.0.0"}, at=AT, **BY)
+        for n in range(1, 6):
             registry.promote("tts", {"vocoder": f"1.{n}.0"}, at=AT, **BY)
-        history = registry.history("tts", limit=2)
-        assert [promotion.number for promotion in history.promotions] == [6, 5]
-        assert sorted(version for _, version in history.versions) == ["1.3.0", "1.4.0", "1.5.0"]
-        assert {c: str(v.version) for c, v in history.serving.items()} == {"vocoder": "1.5.0"}
-        assert registry.history("asr") == type(history)("asr", (), {})
+        registry.promote("tts", {"acoustic": "1.1.0"}, at=AT, **BY)
+        numbers = {
+            component: [p.number for p in registry.history("tts", component, limit=2).promotions]
+            for component in (None, "vocoder", "acoustic", "emotion")
+        }
+        assert numbers == {None: [8, 7], "vocoder": [8, 6, 5], "acoustic": [8, 7, 1], "emotion": [8]}
+        history = registry.history("tts", "vocoder", limit=2)
+        assert sorted(name for component, name in history.versions if component == "vocoder") == [
+            "1.3.0",
+            "1.4.0",
+            "1.5.0",
+        ]
+        assert {c: str(v.version) for c, v in history.serving.items()} == {"vocoder": "1.5.0", "acoustic": "1.1.0"}
+        assert len(registry.history("tts", "vocoder", limit=20).versions) == 6 + 3 + 2
+        assert registry.history("asr") == registry.history("asr", "model") == type(history)("asr", (), {})
 
     def test_changes_say_who_when_why_and_what(self, registry: RegistryStore) -> None:
         self.fill(registry, "1.0.0")

@@ -85,3 +85,5 @@ class DeletionLaws(RegistryPlace):
         registry.set_alias(*TTS, "night", "1.1.0", at=AT, **BY)
         registry.move(*TTS, "1.2.0", Stage.CANARY, at=AT, **BY)
         assert registry.versions(Query(marked=True)) == []
+        kinds = [change.kind.value for change in registry.changes(after_seq=6)]
+        assert kinds == ["moved", "unmarked", "promoted", "aliased", "unmarked", "moved", "unmarked"]

@@ -4,24 +4,33 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from penstock.control.cataloguing import Catalogue, Parts
 from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
 from penstock.control.service import Ports
 from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.kernel.errors import AlreadyRunning, UsageError
 from penstock.mirror.http import HttpMirror
+from penstock.ports.artifacts import ArtifactStore
+from penstock.ports.registry import RegistryStore
+from penstock.registry.manifest import Manifest
 from penstock.routing.table import Identity
 from penstock.servers.slots import SlotServers
+from penstock.stores.artifacts.places import open_artifacts
+from penstock.stores.artifacts.source import manifest_of
+from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
 from penstock.stores.registry import SqlRegistry
+from penstock.stores.safety import check_safe
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
@@ -121,6 +130,40 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         detail = f"the state folder {folder} cannot be made: {error.strerror}; choose another one with --state."
         raise UsageError(detail=detail) from None
+
+
+def registry_at(state_dir: Path) -> RegistryStore:
+    """Return the registry of versions of this folder, which must exist."""
+    return SqlRegistry(state_dir / "registry.db")
+
+
+def artifacts_at(state_dir: Path) -> ArtifactStore:
+    """Return the store of files of this folder, or the one that PENSTOCK_ARTIFACTS names. Raises InvalidArtifactStore."""
+    return open_artifacts(os.environ.get("PENSTOCK_ARTIFACTS") or state_dir / "artifacts", SystemClock())
+
+
+#: Opens a catalogue, and closes it on leaving.
+OpenCatalogue = AbstractContextManager[Catalogue]
+
+
+@contextmanager
+def catalogue_at(state_dir: Path) -> Iterator[Catalogue]:
+    """Open the registry and the store of files of this folder, which is made; close them on leaving."""
+    _make_folder(state_dir)
+    artifacts = artifacts_at(state_dir)
+    with closing(registry_at(state_dir)) as registry:
+        held = partial(alone, state_dir / "registry.files.lock")
+        yield Catalogue(Parts(registry, artifacts, SystemClock(), _Look(), held))
+
+
+class _Look:
+    """At files that are to be stored."""
+
+    def check(self, source: Path, *, allow_pickles: bool) -> None:
+        check_safe(source, allow_pickles=allow_pickles)
+
+    def manifest(self, source: Path) -> Manifest:
+        return manifest_of(source)
 
 
 async def take_down(state_dir: Path) -> bool:

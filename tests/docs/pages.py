@@ -60,7 +60,7 @@ def _cli_lines() -> Iterator[str]:
     yield "everything else goes to stderr."
     yield ""
     yield from _table(("exit code", "meaning"), ((f"{code.value}", words) for code, words in _EXIT_CODES.items()))
-    for name, command in PROGRAM.commands.items():
+    for name, command in _commands():
         yield ""
         yield f"## {name}"
         yield ""
@@ -71,6 +71,12 @@ def _cli_lines() -> Iterator[str]:
         yield "```"
         yield ""
         yield from _table(("", "meaning", "default"), (_row(parameter) for parameter in command.params))
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    for name, command in PROGRAM.commands.items():
+        inner = getattr(command, "commands", None)
+        yield from ((f"{name} {word}", one) for word, one in inner.items()) if inner else ((name, command),)
 
 
 def _usage(name: str, command: Any) -> Iterator[str]:

@@ -2,15 +2,23 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from penstock.kernel.errors import DuplicateEndpoint, InvalidLimits, InvalidPlan, UsageError
+from penstock.kernel.errors import DuplicateEndpoint, InvalidPlan, PenstockError, UsageError
 from penstock.kernel.names import checked_service
 
 #: What names a header or a cookie. Source: RFC 9110, section 5.6.2 (token); RFC 6265, section 4.1.1.
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(?P<unit>|[KMGT]?B|[KMGT]iB)", re.IGNORECASE)
+_UNITS_BYTES = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**n for n, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**n for n, letter in enumerate("kmgt", 1)},
+}
 
 
 def services_of(words: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -55,6 +63,14 @@ def seconds_asked(written: str, option: str) -> float:
     return seconds
 
 
+def bytes_asked(written: str, option: str) -> int:
+    """Read a size such as 500MB, 10GB or 4GiB, bytes."""
+    found = _SIZE.fullmatch(written.strip())
+    if not found:
+        raise UsageError(detail=f"{option} {written!r} is not a size, such as 500MB, 10GB or 4GiB.")
+    return int(float(found["number"]) * _UNITS_BYTES[found["unit"].lower()])
+
+
 def name_asked(written: str, option: str) -> str:
     """Read the name of a header or a cookie."""
     if not _TOKEN.fullmatch(written):
@@ -86,8 +102,8 @@ def _without_dwells(steps: object) -> object:
     return [{k: v for k, v in step.items() if k != "dwell"} if isinstance(step, dict) else step for step in steps]
 
 
-def fields_in(file: Path, wrong: type[InvalidPlan | InvalidLimits], example: str) -> dict[str, Any]:
-    """Return the fields of a YAML or JSON file. Raises `wrong`, whose one fact is `why`."""
+def fields_in(file: Path, wrong: Callable[..., PenstockError], example: str) -> dict[str, Any]:
+    """Return the fields of a YAML or JSON file. Raises what `wrong` makes of a `why`."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -27,7 +27,7 @@ class Api:
 
     def __init__(self, url: str, actor: str | None = None) -> None:
         self.url = _checked(url)
-        self._actor = actor or _os_user()
+        self._actor = actor or os_user()
         self._client: httpx2.Client | None = None
 
     def __enter__(self) -> Self:
@@ -144,7 +144,8 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _os_user() -> str:
+def os_user() -> str:
+    """Return who works here, for the journal."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number that has no name

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import orders, questions, releasing, running, simulating
+from penstock.cli import cataloguing, orders, questions, releasing, running, simulating
 from penstock.cli.exit_codes import ExitCode, code_of_error
 from penstock.cli.replay import replay
 from penstock.cli.terminal import Format, Terminal, wants_json
@@ -37,6 +37,10 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "rollback": orders.rollback,
     "quarantine": orders.quarantine,
     "unquarantine": orders.unquarantine,
+    "push": cataloguing.push,
+    "pull": cataloguing.pull,
+    "mark": cataloguing.mark,
+    "gc": cataloguing.gc,
     "replay": replay,
     "doctor": questions.doctor,
     "down": running.down,
@@ -46,6 +50,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(cataloguing.registry, name="registry")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,16 +1,30 @@
 """Commands that change a rollout, or what may be released."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from penstock.cli import wording
+from penstock.cli import cataloguing, wording
 from penstock.cli.asked import service_and_component
 from penstock.cli.client import Api, service_path
 from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import LOCAL, TABLE, Actor, GivenReason, Name, Output, Quiet, Reason, ServiceOrComponent, Url
+from penstock.cli.options import (
+    LOCAL,
+    TABLE,
+    Actor,
+    GivenReason,
+    Name,
+    Output,
+    Quiet,
+    Reason,
+    ServiceOrComponent,
+    StateFolder,
+    Url,
+)
 from penstock.cli.terminal import Terminal
+from penstock.kernel.errors import ControlPlaneUnreachable, NotFoundError
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The version.", show_default=False)]
 
@@ -55,12 +69,16 @@ def rollback(
     actor: Actor = None,
     quiet: Quiet = False,
     reason: Reason = "",
+    state: StateFolder = None,
 ) -> int:
-    """Roll back; returns when every live gateway has acknowledged."""
+    """Roll back; returns when every live gateway has acknowledged.
+
+    With `--dry-run` the registry of versions answers where no control plane does.
+    """
     service, component = service_and_component(name)
     terminal = Terminal(output, quiet)
     if dry_run:
-        return _planned(service, component, api, terminal)
+        return _planned(service, component, api, state, terminal)
     asked = {"component": component, "to": to, "quarantine": not no_quarantine, "reason": reason}
     with Api(api, actor) as plane:
         done = plane.command(service, "rollback", **asked)
@@ -71,10 +89,17 @@ def rollback(
     return ExitCode.OK
 
 
-def _planned(service: str, component: str | None, api: str, terminal: Terminal) -> int:
+def _planned(service: str, component: str | None, api: str, state: Path | None, terminal: Terminal) -> int:
     only = {} if component is None else {"component": component}
-    with Api(api) as plane:
-        planned = plane.fetch(f"{service_path(service)}/rollback-plan", **only)
+    try:
+        with Api(api) as plane:
+            planned = plane.fetch(f"{service_path(service)}/rollback-plan", **only)
+    except ControlPlaneUnreachable as unreachable:
+        try:
+            planned = cataloguing.rollback_plan(service, component, state)
+        except NotFoundError:  # no version was ever pushed: only the control plane could know
+            raise unreachable from None
+        terminal.remark(wording.ONLY_REGISTRY.format(url=api))
     terminal.answer(planned, wording.rollback_plan(planned))
     return ExitCode.OK if planned["target"] else ExitCode.CONFLICT
 

@@ -1,12 +1,14 @@
 """Commands that ask: status, list, get, history, explain, doctor."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
-from penstock.cli import wording
+import typer
+
+from penstock.cli import cataloguing, wording
 from penstock.cli.client import Api, service_path
 from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import LOCAL, TABLE, Name, Output, Url
+from penstock.cli.options import LOCAL, TABLE, Name, Output, StateFolder, Url
 from penstock.cli.terminal import Terminal
 
 
@@ -15,13 +17,39 @@ def status(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
     _show(output, api, service_path(name), wording.summary)
 
 
-def list_services(output: Output = TABLE, api: Url = LOCAL) -> None:
-    """List services, one line each."""
+def list_services(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SERVICE[/COMPONENT]", help="List the versions of this in the registry.", show_default=False
+        ),
+    ] = None,
+    output: Output = TABLE,
+    api: Url = LOCAL,
+    state: StateFolder = None,
+) -> None:
+    """List services, one line each; of a name, its versions in the registry, the highest first."""
+    if name is not None:
+        cataloguing.list_versions(name, output, state)
+        return
     _show(output, api, "/v1/services", wording.listing)
 
 
-def get(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
-    """Show everything that is known of a service."""
+def get(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[/COMPONENT][@V]", help="A service; with / or @ a version in the registry.", show_default=False
+        ),
+    ],
+    output: Output = TABLE,
+    api: Url = LOCAL,
+    state: StateFolder = None,
+) -> None:
+    """Show everything that is known of a service or a version."""
+    if "/" in name or "@" in name:
+        cataloguing.show_version(name, output, state)
+        return
     _show(output, api, service_path(name), wording.detail)
 
 

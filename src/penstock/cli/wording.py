@@ -12,6 +12,7 @@ _FULL_PCT = 100.0
 
 TIMED_OUT = "the time to wait is over; the rollout goes on, follow it with: penstock status {service}"
 INTERRUPTED = "no longer watching; the rollout goes on, follow it with: penstock status {service}"
+ONLY_REGISTRY = "no control plane answers at {url}: this is what the registry knows; no server was asked"
 NOT_ACKNOWLEDGED = "decided and journalled, but not every live gateway acknowledged it yet; Penstock goes on trying"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from penstock.kernel.errors import ArtifactChanged, InvalidArtifact
-from penstock.registry.manifest import why_unfit
+from penstock.registry.manifest import ArtifactFile, Manifest, why_unfit
 
 #: How much is read, hashed and written at once. Source: measured, benchmarks/artifacts.py; larger ones are not faster.
 CHUNK_BYTES = 1 << 20
@@ -67,6 +67,11 @@ def files_of(source: Path) -> list[SourceFile]:
         return [_checked(source.resolve(), source.name)]
     except OSError as error:
         raise InvalidArtifact(source=error.filename or source, why=(error.strerror or str(error)).lower()) from None
+
+
+def manifest_of(source: Path) -> Manifest:
+    """Return the artifact that a folder or a file would be; every byte is read. Raises InvalidArtifact, ArtifactChanged."""
+    return Manifest.of(ArtifactFile(file.path, file.sha256(), file.size_bytes) for file in files_of(source))
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[SourceFile]:

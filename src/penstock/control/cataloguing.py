@@ -1,0 +1,274 @@
+"""Keeping a catalogue of versions: their files in the store of artifacts, what is known of them in the registry.
+
+Files come first and go last, so that whatever the registry names can be pulled: a push stores them before it registers,
+a collection gives the version up before it removes them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.kernel.errors import NotFoundError, NothingToRollBack, UnknownVersion, VersionInUse
+from penstock.kernel.semver import SemVer
+from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
+from penstock.ports.clock import Clock
+from penstock.ports.registry import Imported, RegistryStore
+from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
+from penstock.registry.manifest import Manifest
+from penstock.registry.metadata import Metadata
+from penstock.registry.query import Query
+from penstock.registry.reference import Ref
+from penstock.registry.release import WHOLE, set_name
+from penstock.registry.retention import Collection, Key, Policy, collect, referenced
+from penstock.registry.rules import check_free
+from penstock.registry.stage import Stage
+from penstock.registry.version import Version
+
+
+class Look(Protocol):
+    """What can be told of files before they are stored."""
+
+    def check(self, source: Path, *, allow_pickles: bool) -> None:
+        """Raise UnsafeArtifact, which names what is not safe to load."""
+        ...
+
+    def manifest(self, source: Path) -> Manifest:
+        """Return the artifact that a folder or a file would be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a catalogue works with.
+
+    Attributes:
+        registry: what is known of versions.
+        artifacts: their files; used by no other registry, since a collection removes what this one does not name.
+        clock: says when.
+        look: at files that are to be stored.
+        alone: held while the registry begins or ceases to name files; waits for other processes.
+    """
+
+    registry: RegistryStore
+    artifacts: ArtifactStore
+    clock: Clock
+    look: Look
+    alone: Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What came of a push: the version as it is in the registry, and whether it is new there."""
+
+    version: Version
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did, or would do.
+
+    Attributes:
+        plan: what was decided.
+        in_use: reference -> why it was neither marked nor removed: it came into use meanwhile.
+        n_artifacts: whose files were given up.
+        swept: contents that were removed.
+    """
+
+    plan: Collection
+    in_use: Mapping[str, str]
+    n_artifacts: int
+    swept: Swept
+
+    def as_json(self) -> dict[str, Any]:
+        """As `penstock gc -o json` prints it."""
+        names = {name: _names(getattr(self.plan, name)) for name in ("to_mark", "waiting", "to_remove", "to_unmark")}
+        kept = [{"version": version.reference, "why": why} for version, why in self.plan.kept]
+        return {
+            "marked": [name for name in names["to_mark"] if name not in self.in_use],
+            "waiting": names["waiting"],
+            "removed": [name for name in names["to_remove"] if name not in self.in_use],
+            "unmarked": names["to_unmark"],
+            "kept": [*kept, *({"version": name, "why": why} for name, why in self.in_use.items())],
+            "over_budget_bytes": self.plan.over_budget_bytes,
+            "n_artifacts_removed": self.n_artifacts,
+            "n_contents_removed": self.swept.n_blobs,
+            "removed_bytes": self.swept.size_bytes,
+        }
+
+
+class Catalogue:
+    """Versions with their files. Calls block, and may come from several processes."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Touch nothing yet."""
+        self._parts = parts
+        self.registry = parts.registry
+
+    def push(
+        self,
+        ref: Ref,
+        source: Path,
+        fields: Mapping[str, Any],
+        *,
+        stage: Stage,
+        actor: str,
+        reason: str,
+        allow_pickles: bool = False,
+        dry_run: bool = False,
+        on_progress: Progress = silent,
+    ) -> Pushed:
+        """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
+
+        `fields` is its metadata. Raises InvalidMetadata, UnsafeArtifact, PrecedenceTaken, and what the stores raise.
+        """
+        assert isinstance(ref.selector, SemVer)  # noqa: S101 - the caller names a version
+        at, parts = self._parts.clock.now(), self._parts
+        draft = _draft(ref.service, ref.component, ref.selector, Metadata.from_json(fields), at)
+        draft = replace(_in_stage(draft, stage, at), staged_by=actor, staged_why=reason)
+        parts.look.check(source, allow_pickles=allow_pickles)
+        taken = self._taken(draft)
+        if taken is not None or dry_run:  # nothing is stored that would be refused
+            wanted = _with_files(draft, parts.look.manifest(source))
+            if taken is not None:
+                check_free(wanted, taken)
+            if dry_run:
+                return Pushed(taken or wanted, taken is None)
+        return self._stored(draft, source, actor=actor, reason=reason, on_progress=on_progress)
+
+    def _stored(self, draft: Version, source: Path, *, actor: str, reason: str, on_progress: Progress) -> Pushed:
+        while True:
+            manifest = self._parts.artifacts.push(source, on_progress=on_progress)
+            with self._parts.alone():
+                if self._parts.artifacts.has(manifest.digest):  # else a collection took it before it had a name
+                    wanted = _with_files(draft, manifest)
+                    stored = self.registry.register(wanted, actor=actor, reason=reason)
+                    return Pushed(stored, stored.registered_at == draft.registered_at)
+
+    def _taken(self, wanted: Version) -> Version | None:
+        try:
+            return self.registry.version(wanted.service, wanted.component, str(wanted.version))
+        except UnknownVersion:
+            return None
+
+    def move(self, ref: Ref, stage: Stage, *, actor: str, reason: str) -> Version:
+        """Put a version into a stage; into `stable` by promoting it, so that its service is known to serve it."""
+        found, at = self.registry.resolve(ref), self._parts.clock.now()
+        named = found.service, found.component, str(found.version)
+        if stage is Stage.STABLE:
+            self.registry.promote(found.service, {found.component: named[2]}, at=at, actor=actor, reason=reason)
+        elif stage is not found.stage:
+            self.registry.move(*named, stage, at=at, actor=actor, reason=reason)
+        return self.registry.version(*named)
+
+    def pull(self, ref: Ref, into: Path, *, on_progress: Progress = silent) -> tuple[Version, Manifest]:
+        """Write the files of the version that is meant below `into`. Raises NotFoundError where they lie elsewhere."""
+        found = self.registry.resolve(ref)
+        if found.digest is None:
+            raise NotFoundError(detail=f"the files of {found.reference} were never stored here.")
+        return found, self._parts.artifacts.pull(found.digest, into, on_progress=on_progress)
+
+    def versions(self, service: str, component: str | None) -> list[Version]:
+        """Return what is there of a service, or of one component. Raises NotFoundError for one that has nothing."""
+        found = self.registry.versions(Query(service=service, component=component))
+        if not found:
+            known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
+            wanted = service if component is None else f"{service}/{component}"
+            raise NotFoundError(detail=f"the registry has no version of {wanted!r}; it has: {known or 'nothing'}.")
+        return found
+
+    def detail(self, ref: Ref) -> dict[str, Any]:
+        """Return what is known of the version that is meant, and the aliases that select it."""
+        found = self.registry.resolve(ref)
+        aliases = self.registry.aliases(found.service, found.component)
+        return {**found.as_json(), "aliases": sorted(a for a, v in aliases.items() if v == str(found.version))}
+
+    def rollback_plan(self, service: str, component: str | None) -> dict[str, Any]:
+        """Return `{"target", "why", "candidates"}` as the control plane does; whether servers answer is not asked."""
+        self.versions(service, component)
+        history = self.registry.history(service)
+        candidates = [_view(candidate) for candidate in rollback_candidates(history, component)]
+        try:
+            best = choose_going_back(history, component)
+        except NothingToRollBack as error:
+            return {"target": None, "why": error.message, "candidates": candidates}
+        return {"target": _release_name(best.versions), "why": "; ".join(best.why), "candidates": candidates}
+
+    def take_in(
+        self, lines: Iterable[object], *, actor: str, reason: str, on_progress: Callable[[int], None]
+    ) -> Imported:
+        """Take in what an export has; `on_progress` is told how many lines are done."""
+        at = self._parts.clock.now()
+        return self.registry.import_(lines, at=at, actor=actor, reason=reason, progress=on_progress)
+
+    def collect(
+        self, policy: Policy, service: str | None, *, actor: str, reason: str, dry_run: bool = False
+    ) -> Collected:
+        """Mark what retention gives up, remove what was marked longer ago than the grace time, then remove its files."""
+        now = self._parts.clock.now()
+        versions = self.registry.versions(Query()) if service is None else self.versions(service, None)
+        in_use = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
+        plan = collect(versions, policy, in_use=in_use, now=now)
+        if dry_run:
+            return Collected(plan, {}, 0, Swept())
+        became_used = self._carry_out(plan, now, actor=actor, reason=reason)
+        n_artifacts = self._give_up_files()
+        return Collected(plan, became_used, n_artifacts, self._parts.artifacts.sweep())
+
+    def _carry_out(self, plan: Collection, at: datetime, *, actor: str, reason: str) -> dict[str, str]:
+        """Return what came into use since the plan was made, and why."""
+        registry, became_used = self.registry, {}
+        steps = (registry.unmark, plan.to_unmark), (registry.mark, plan.to_mark), (registry.remove, plan.to_remove)
+        for change, version in ((change, version) for change, versions in steps for version in versions):
+            try:
+                change(version.service, version.component, str(version.version), at=at, actor=actor, reason=reason)
+            except VersionInUse as error:
+                became_used[version.reference] = error.message
+        return became_used
+
+    def _referenced(self, service: str) -> dict[Key, str]:
+        components = self.registry.services().get(service, ())
+        aliases = {component: self.registry.aliases(service, component) for component in components}
+        return referenced(service, self.registry.promotions(service, limit=_N_RELEASES), aliases)
+
+    def _give_up_files(self) -> int:
+        """Remove the artifacts that only removed versions name; also what a collection that was killed left behind."""
+        with self._parts.alone():
+            versions = self.registry.versions(Query(removed=True))
+            needed = {v.digest for v in versions if v.removed_at is None}
+            given_up = {v.digest for v in versions if v.removed_at is not None} - needed
+            return sum(self._parts.artifacts.remove(d) for d in given_up if d is not None)
+
+
+#: How many releases back everything is kept whole. Source: retention.referenced.
+_N_RELEASES = 3
+
+
+def _draft(service: str, component: str, version: SemVer, metadata: Metadata, at: datetime) -> Version:
+    return Version(service, component, version, digest=None, size_bytes=0, metadata=metadata, registered_at=at)
+
+
+def _in_stage(version: Version, stage: Stage, at: datetime) -> Version:
+    verified_at = at if stage is Stage.VERIFIED else None
+    return replace(version, stage=stage, staged_at=at, verified_at=verified_at)
+
+
+def _with_files(version: Version, manifest: Manifest) -> Version:
+    return replace(version, digest=manifest.digest, size_bytes=manifest.size_bytes)
+
+
+def _view(candidate: Candidate) -> dict[str, Any]:
+    """As the control plane shows candidates, and with what the registry knows besides."""
+    against = "; ".join(candidate.against) or None
+    return {**candidate.as_json(), "release": _release_name(candidate.versions), "against": against}
+
+
+def _release_name(versions: Mapping[str, str]) -> str:
+    return versions[WHOLE] if set(versions) == {WHOLE} else set_name(versions)
+
+
+def _names(versions: tuple[Version, ...]) -> list[str]:
+    return [version.reference for version in versions]

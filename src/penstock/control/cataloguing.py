@@ -27,6 +27,9 @@ from penstock.registry.rules import check_free
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
 
+#: What serves where nobody says so.
+NOTHING: Mapping[Key, str] = {}
+
 
 class Look(Protocol):
     """What can be told of files before they are stored."""
@@ -144,9 +147,9 @@ class Catalogue:
             manifest = self._parts.artifacts.push(source, on_progress=on_progress)
             with self._parts.alone():
                 if self._parts.artifacts.has(manifest.digest):  # else a collection took it before it had a name
+                    is_new = self._taken(draft) is None
                     wanted = _with_files(draft, manifest)
-                    stored = self.registry.register(wanted, actor=actor, reason=reason)
-                    return Pushed(stored, stored.registered_at == draft.registered_at)
+                    return Pushed(self.registry.register(wanted, actor=actor, reason=reason), is_new)
 
     def _taken(self, wanted: Version) -> Version | None:
         try:
@@ -205,13 +208,23 @@ class Catalogue:
         return self.registry.import_(lines, at=at, actor=actor, reason=reason, progress=on_progress)
 
     def collect(
-        self, policy: Policy, service: str | None, *, actor: str, reason: str, dry_run: bool = False
+        self,
+        policy: Policy,
+        service: str | None,
+        *,
+        actor: str,
+        reason: str,
+        in_use: Mapping[Key, str] = NOTHING,
+        dry_run: bool = False,
     ) -> Collected:
-        """Mark what retention gives up, remove what was marked longer ago than the grace time, then remove its files."""
+        """Mark what retention gives up, remove what was marked longer ago than the grace time, then remove its files.
+
+        `in_use`: what serves or is warm somewhere, and why it stays, beside what the registry refers to itself.
+        """
         now = self._parts.clock.now()
         versions = self.registry.versions(Query()) if service is None else self.versions(service, None)
-        in_use = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
-        plan = collect(versions, policy, in_use=in_use, now=now)
+        referred = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
+        plan = collect(versions, policy, in_use={**referred, **in_use}, now=now)
         if dry_run:
             return Collected(plan, {}, 0, Swept())
         became_used = self._carry_out(plan, now, actor=actor, reason=reason)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from penstock.registry.reference import Ref
     from penstock.registry.retention import Policy
 
-registry = typer.Typer(help="Take the whole registry out, or in.", no_args_is_help=True)
+registry = typer.Typer(help="Take the whole registry out, or in.")
 
 Part = Annotated[
     str,

@@ -350,5 +350,19 @@ def test_where_a_rollback_would_go_is_known_without_a_control_plane(penstock: Co
     assert "crackles" in planned.last["candidates"][-1]["against"]
 
 
+def test_a_rollback_looks_as_far_back_as_it_must(penstock: Command, three: Path, make: Make) -> None:
+    later = [f"tts/vocoder@1.{n}.0" for n in range(4, 10)]
+    for name in later:
+        penstock("push", "tts/vocoder", str(make("v" + name.partition("@")[2])))
+        penstock("mark", name, "stable")
+    for name in ("tts/vocoder@1.3.0", "tts/vocoder@1.2.0", *later[:-1]):
+        penstock("mark", name, "quarantined", "--reason", "crackles")
+    assert penstock("rollback", "tts/vocoder", "--dry-run", "-o", "json").last["target"] == "vocoder-1.1.0"
+    penstock("mark", "tts/vocoder@1.1.0", "quarantined", "--reason", "crackles")
+    planned = penstock("rollback", "tts/vocoder", "--dry-run", "-o", "json")
+    assert (planned.code, planned.last["target"]) == (ExitCode.CONFLICT, None)
+    assert "crackles" in planned.last["why"]
+
+
 def test_a_rollback_plan_needs_a_control_plane_or_a_version(penstock: Command, state: Path) -> None:
     assert penstock("rollback", "asr", "--dry-run").code == ExitCode.UNREACHABLE

@@ -176,12 +176,15 @@ class Catalogue:
 
     def versions(self, service: str, component: str | None) -> list[Version]:
         """Return what is there of a service, or of one component. Raises NotFoundError for one that has nothing."""
-        found = self.registry.versions(Query(service=service, component=component))
-        if not found:
-            known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
-            wanted = service if component is None else f"{service}/{component}"
-            raise NotFoundError(detail=f"the registry has no version of {wanted!r}; it has: {known or 'nothing'}.")
-        return found
+        self._check_known(service, component)
+        return self.registry.versions(Query(service=service, component=component))
+
+    def _check_known(self, service: str, component: str | None) -> None:
+        if self.registry.versions(Query(service=service, component=component, limit=1)):
+            return
+        known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
+        wanted = service if component is None else f"{service}/{component}"
+        raise NotFoundError(detail=f"the registry has no version of {wanted!r}; it has: {known or 'nothing'}.")
 
     def detail(self, ref: Ref) -> dict[str, Any]:
         """Return what is known of the version that is meant, and the aliases that select it."""
@@ -191,14 +194,18 @@ class Catalogue:
 
     def rollback_plan(self, service: str, component: str | None) -> dict[str, Any]:
         """Return `{"target", "why", "candidates"}` as the control plane does; whether servers answer is not asked."""
-        self.versions(service, component)
-        history = self.registry.history(service)
-        candidates = [_view(candidate) for candidate in rollback_candidates(history, component)]
+        self._check_known(service, component)
+        history = self.registry.history(service, component)
+        candidates = rollback_candidates(history, component)
+        if all(candidate.against for candidate in candidates):  # none of the last will do: look further back
+            history = self.registry.history(service, component, limit=_N_LOOKED_AT)
+            candidates = rollback_candidates(history, component)
+        views = [_view(candidate) for candidate in candidates]
         try:
             best = choose_going_back(history, component)
         except NothingToRollBack as error:
-            return {"target": None, "why": error.message, "candidates": candidates}
-        return {"target": _release_name(best.versions), "why": "; ".join(best.why), "candidates": candidates}
+            return {"target": None, "why": error.message, "candidates": views}
+        return {"target": _release_name(best.versions), "why": "; ".join(best.why), "candidates": views}
 
     def take_in(
         self, lines: Iterable[object], *, actor: str, reason: str, on_progress: Callable[[int], None]
@@ -258,6 +265,8 @@ class Catalogue:
 
 #: How many releases back everything is kept whole. Source: retention.referenced.
 _N_RELEASES = 3
+#: How far back a rollback looks where nothing newer will do. Source: a choice; nobody reads a longer list.
+_N_LOOKED_AT = 100
 
 
 def _draft(service: str, component: str, version: SemVer, metadata: Metadata, at: datetime) -> Version:

@@ -13,13 +13,13 @@ import typer
 
 from penstock.cli import told
 from penstock.cli.asked import bytes_asked, fields_in, seconds_asked
-from penstock.cli.client import os_user
+from penstock.cli.client import Api, os_user
 from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import TABLE, Actor, Output, Quiet, Reason, StateFolder
+from penstock.cli.options import LOCAL, TABLE, Actor, Output, Quiet, Reason, StateFolder, Url
 from penstock.cli.progress import shown
 from penstock.cli.running import state_folder
 from penstock.cli.terminal import Terminal, write
-from penstock.kernel.errors import InvalidMetadata, InvalidSemVer, UsageError
+from penstock.kernel.errors import ControlPlaneUnreachable, InvalidMetadata, InvalidSemVer, UsageError
 from penstock.kernel.semver import SemVer
 from penstock.registry.stage import Stage
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from penstock.registry.reference import Ref
     from penstock.registry.retention import Policy
 
-registry = typer.Typer(help="Take the whole registry out, or in.", no_args_is_help=True)
+registry = typer.Typer(help="Take the whole registry out, or in.")
 
 Part = Annotated[
     str,
@@ -145,23 +145,32 @@ def gc(
         str | None, typer.Option("--budget", metavar="SIZE", help="The newest that fit, e.g. 10GB.", show_default=False)
     ] = None,
     grace: Annotated[str, typer.Option("--grace", metavar="T", help="How long a version stays marked.")] = "7d",
+    *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     output: Output = TABLE,
     state: StateFolder = None,
+    api: Url = LOCAL,
     actor: Actor = None,
+    quiet: Quiet = False,
     reason: Reason = "",
 ) -> None:
     """Mark versions that no rule keeps, and remove those that were marked longer ago than the grace time.
 
     Without a rule nothing is marked. What serves, three stable versions of each component, and what an alias selects always stay.
     """
+    terminal = Terminal(output, quiet)
     policy = _policy(keep_last, keep_within, budget, grace)
     with _catalogue(state) as catalogue:
         done = catalogue.collect(
-            policy, service, actor=actor or os_user(), reason=reason or "no rule keeps it", dry_run=dry_run
+            policy,
+            service,
+            actor=actor or os_user(),
+            reason=reason or "no rule keeps it",
+            in_use=_serving(api, terminal),
+            dry_run=dry_run,
         )
     said = {"dry_run": dry_run, **done.as_json()}
-    Terminal(output).answer(said, told.collected(said))
+    terminal.answer(said, told.collected(said))
 
 
 @registry.command("export")
@@ -280,6 +289,29 @@ def _metadata(source: Path, meta: Path | None) -> dict[str, Any]:
     for file in files:
         found |= fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
     return found
+
+
+def _serving(api: str, terminal: Terminal) -> "dict[tuple[str, str, str], str]":
+    """Return (service, component, version) -> why it stays, of all that the control plane serves or meters in."""
+    try:
+        with Api(api) as plane:
+            statuses = plane.fetch("/v1/services")
+    except ControlPlaneUnreachable:
+        terminal.remark(told.ONLY_REGISTRY.format(url=api))
+        return {}
+    return {
+        (status["service"], component, _as_registered(version)): f"{arm} of {status['service']}"
+        for status in statuses
+        for arm in ("canary", "stable")
+        for component, version in (status[arm] or {"versions": {}})["versions"].items()
+    }
+
+
+def _as_registered(version: str) -> str:
+    try:
+        return str(SemVer.parse(version))
+    except InvalidSemVer:  # servers may call themselves anything; the registry has no such version
+        return version
 
 
 def _policy(keep_last: int | None, keep_within: str | None, budget: str | None, grace: str) -> "Policy":

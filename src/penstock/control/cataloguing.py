@@ -27,6 +27,9 @@ from penstock.registry.rules import check_free
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
 
+#: What serves where nobody says so.
+NOTHING: Mapping[Key, str] = {}
+
 
 class Look(Protocol):
     """What can be told of files before they are stored."""
@@ -144,9 +147,9 @@ class Catalogue:
             manifest = self._parts.artifacts.push(source, on_progress=on_progress)
             with self._parts.alone():
                 if self._parts.artifacts.has(manifest.digest):  # else a collection took it before it had a name
+                    is_new = self._taken(draft) is None
                     wanted = _with_files(draft, manifest)
-                    stored = self.registry.register(wanted, actor=actor, reason=reason)
-                    return Pushed(stored, stored.registered_at == draft.registered_at)
+                    return Pushed(self.registry.register(wanted, actor=actor, reason=reason), is_new)
 
     def _taken(self, wanted: Version) -> Version | None:
         try:
@@ -173,12 +176,15 @@ class Catalogue:
 
     def versions(self, service: str, component: str | None) -> list[Version]:
         """Return what is there of a service, or of one component. Raises NotFoundError for one that has nothing."""
-        found = self.registry.versions(Query(service=service, component=component))
-        if not found:
-            known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
-            wanted = service if component is None else f"{service}/{component}"
-            raise NotFoundError(detail=f"the registry has no version of {wanted!r}; it has: {known or 'nothing'}.")
-        return found
+        self._check_known(service, component)
+        return self.registry.versions(Query(service=service, component=component))
+
+    def _check_known(self, service: str, component: str | None) -> None:
+        if self.registry.versions(Query(service=service, component=component, limit=1)):
+            return
+        known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
+        wanted = service if component is None else f"{service}/{component}"
+        raise NotFoundError(detail=f"the registry has no version of {wanted!r}; it has: {known or 'nothing'}.")
 
     def detail(self, ref: Ref) -> dict[str, Any]:
         """Return what is known of the version that is meant, and the aliases that select it."""
@@ -188,14 +194,18 @@ class Catalogue:
 
     def rollback_plan(self, service: str, component: str | None) -> dict[str, Any]:
         """Return `{"target", "why", "candidates"}` as the control plane does; whether servers answer is not asked."""
-        self.versions(service, component)
-        history = self.registry.history(service)
-        candidates = [_view(candidate) for candidate in rollback_candidates(history, component)]
+        self._check_known(service, component)
+        history = self.registry.history(service, component)
+        candidates = rollback_candidates(history, component)
+        if all(candidate.against for candidate in candidates):  # none of the last will do: look further back
+            history = self.registry.history(service, component, limit=_N_LOOKED_AT)
+            candidates = rollback_candidates(history, component)
+        views = [_view(candidate) for candidate in candidates]
         try:
             best = choose_going_back(history, component)
         except NothingToRollBack as error:
-            return {"target": None, "why": error.message, "candidates": candidates}
-        return {"target": _release_name(best.versions), "why": "; ".join(best.why), "candidates": candidates}
+            return {"target": None, "why": error.message, "candidates": views}
+        return {"target": _release_name(best.versions), "why": "; ".join(best.why), "candidates": views}
 
     def take_in(
         self, lines: Iterable[object], *, actor: str, reason: str, on_progress: Callable[[int], None]
@@ -205,13 +215,23 @@ class Catalogue:
         return self.registry.import_(lines, at=at, actor=actor, reason=reason, progress=on_progress)
 
     def collect(
-        self, policy: Policy, service: str | None, *, actor: str, reason: str, dry_run: bool = False
+        self,
+        policy: Policy,
+        service: str | None,
+        *,
+        actor: str,
+        reason: str,
+        in_use: Mapping[Key, str] = NOTHING,
+        dry_run: bool = False,
     ) -> Collected:
-        """Mark what retention gives up, remove what was marked longer ago than the grace time, then remove its files."""
+        """Mark what retention gives up, remove what was marked longer ago than the grace time, then remove its files.
+
+        `in_use`: what serves or is warm somewhere, and why it stays, beside what the registry refers to itself.
+        """
         now = self._parts.clock.now()
         versions = self.registry.versions(Query()) if service is None else self.versions(service, None)
-        in_use = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
-        plan = collect(versions, policy, in_use=in_use, now=now)
+        referred = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
+        plan = collect(versions, policy, in_use={**referred, **in_use}, now=now)
         if dry_run:
             return Collected(plan, {}, 0, Swept())
         became_used = self._carry_out(plan, now, actor=actor, reason=reason)
@@ -245,6 +265,8 @@ class Catalogue:
 
 #: How many releases back everything is kept whole. Source: retention.referenced.
 _N_RELEASES = 3
+#: How far back a rollback looks where nothing newer will do. Source: a choice; nobody reads a longer list.
+_N_LOOKED_AT = 100
 
 
 def _draft(service: str, component: str, version: SemVer, metadata: Metadata, at: datetime) -> Version:

@@ -1,0 +1,137 @@
+"""A catalogue loses nothing: not when it is killed, not when a push and a collection meet."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from penstock.control.cataloguing import Catalogue
+from penstock.ports.artifacts import ArtifactStore, Progress, silent
+from penstock.registry.manifest import Manifest
+from penstock.registry.query import Query
+from penstock.registry.reference import Ref
+from tests.control.cataloguing import BY, STRICT, parts_of, push
+
+
+def names(catalogue: Catalogue) -> set[str]:
+    return {str(version.version) for version in catalogue.registry.versions(Query())}
+
+
+def check_whole(catalogue: Catalogue, into: Path) -> None:
+    """Every version that is there can be pulled."""
+    for version in catalogue.registry.versions(Query()):
+        catalogue.pull(Ref.parse(version.reference), into / str(version.version))
+    catalogue.registry.verify()
+
+
+Killed = Callable[[Path, int], bool]
+
+
+@contextmanager
+def killing(what: str) -> Iterator[Killed]:
+    """Yield what lets a child work on a folder, and tells whether it was killed before its n-th call to a store."""
+    command = [sys.executable, "-m", "tests.control.cataloguing", what]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as parent:
+        assert parent.stdin
+        assert parent.stdout
+        asked, answers = parent.stdin, parent.stdout
+
+        def killed_before(folder: Path, n: int) -> bool:
+            asked.write(f"{n} {folder}\n")
+            code = int(answers.readline())
+            assert code in {0, -signal.SIGKILL}
+            return code != 0
+
+        yield killed_before
+        asked.close()
+
+
+def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: Path) -> None:
+    was_killed, n = True, -1
+    with killing("push") as killed_before:
+        while was_killed:
+            n += 1
+            folder = tmp_path / str(n)
+            folder.mkdir()
+            was_killed = killed_before(folder, n)
+            catalogue = Catalogue(parts_of(folder))
+            check_whole(catalogue, folder / "before")
+            assert push(catalogue, folder, "2.0.0") == was_killed
+            check_whole(catalogue, folder / "after")
+            catalogue.registry.close()
+    assert n > 2
+
+
+def with_one_marked(folder: Path) -> Catalogue:
+    """2.0.0 serves, 1.0.0 is marked, 1.1.0 is not yet."""
+    parts = parts_of(folder)
+    catalogue = Catalogue(parts)
+    for version in ("1.0.0", "2.0.0"):
+        push(catalogue, folder, version)
+    catalogue.registry.promote("tts", {"vocoder": "2.0.0"}, at=parts.clock.now(), **BY)
+    catalogue.collect(STRICT, None, **BY)
+    push(catalogue, folder, "1.1.0")
+    return catalogue
+
+
+def test_a_collection_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
+    was_killed, n = True, -1
+    with killing("gc") as killed_before:
+        while was_killed:
+            n += 1
+            folder = tmp_path / str(n)
+            folder.mkdir()
+            catalogue = with_one_marked(folder)
+            was_killed = killed_before(folder, n)
+            check_whole(catalogue, folder / "before")
+            for _ in range(2):
+                catalogue.collect(STRICT, None, **BY)
+            assert names(catalogue) == {"2.0.0"}
+            assert len(parts_of(folder).artifacts.digests()) == 1
+            check_whole(catalogue, folder / "after")
+            catalogue.registry.close()
+    assert n > 5
+
+
+class Raced:
+    """A store whose first `n_lost` pushed artifacts are taken away at once, as a collection may."""
+
+    def __init__(self, store: ArtifactStore, n_lost: int) -> None:
+        self._store = store
+        self._n_lost = n_lost
+        self.n_pushes = 0
+
+    def push(self, source: Path, *, check: bool = False, on_progress: Progress = silent) -> Manifest:
+        self.n_pushes += 1
+        manifest = self._store.push(source, check=check, on_progress=on_progress)
+        if self.n_pushes <= self._n_lost:
+            assert self._store.remove(manifest.digest)
+        return manifest
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
+def test_files_that_a_collection_took_before_they_had_a_name_are_stored_again(tmp_path: Path) -> None:
+    parts = parts_of(tmp_path)
+    raced = Raced(parts.artifacts, n_lost=2)
+    catalogue = Catalogue(replace(parts, artifacts=raced))  # type: ignore[arg-type]  # the rest it passes on
+    push(catalogue, tmp_path, "1.0.0")
+    assert raced.n_pushes == 3
+    check_whole(catalogue, tmp_path / "out")
+    catalogue.registry.close()
+
+
+def test_what_others_serve_is_neither_marked_nor_removed(tmp_path: Path) -> None:
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "1.0.0")
+    serves = {("tts", "vocoder", "1.0.0"): "stable of tts"}
+    kept = catalogue.collect(STRICT, None, in_use=serves, **BY).as_json()
+    assert kept["kept"] == [{"version": "tts/vocoder@1.0.0", "why": "stable of tts"}]
+    assert catalogue.collect(STRICT, None, **BY).as_json()["marked"] == ["tts/vocoder@1.0.0"]
+    again = catalogue.collect(STRICT, None, in_use=serves, **BY).as_json()
+    assert (again["unmarked"], again["removed"]) == (["tts/vocoder@1.0.0"], [])
+    catalogue.registry.close()

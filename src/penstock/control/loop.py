@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from penstock.control.catalogue import Catalogue
+from penstock.control.registering import Registering
 from penstock.control.service import NOT_WRITTEN, Ports, ServiceControl
 from penstock.kernel.errors import FencedOff, TelemetryUnavailable, UnknownService, UnreachableError
 from penstock.ports.telemetry import Reading, ServiceReading, Telemetry
@@ -32,7 +32,7 @@ class ControlLoop:
 
     Attributes:
         services: name -> its control.
-        catalogue: the registry of versions.
+        registering: what the registry says, and learns.
         health: endpoint `host:port` -> whether a gateway can reach it.
         stopped: set when this process no longer decides.
         fenced_off: whether that is because another process does.
@@ -40,7 +40,7 @@ class ControlLoop:
 
     def __init__(self, ports: Ports, telemetry: Telemetry, *, lease_s: float = LEASE_S, tick_s: float = TICK_S) -> None:
         self.ports = ports
-        self.catalogue = Catalogue(ports.registry, ports.clock)
+        self.registering = Registering(ports.registry, ports.clock)
         self._telemetry = telemetry
         self._lease_s = lease_s
         self._tick_s = tick_s
@@ -58,7 +58,7 @@ class ControlLoop:
     @property
     def failure(self) -> str | None:
         """What keeps failing in a way that nobody foresaw, or None; the traceback is in the log."""
-        return "; ".join([*self._failures.values(), *self.catalogue.trouble.values()]) or None
+        return "; ".join([*self._failures.values(), *self.registering.trouble.values()]) or None
 
     async def start(self, *, ticking: bool = True) -> None:
         """Restore every service from the journal (we are its writer), hold what was under way, and begin to tick.
@@ -85,7 +85,7 @@ class ControlLoop:
         await asyncio.gather(*self._tasks, return_exceptions=True)  # they told what they died of
         for name, control in self.services.items():
             await self._attempt(f"leaving {name}", partial(control.leave, "the control plane was stopped"))
-            await self._attempt(f"registering {name}", partial(self.catalogue.take_in, control.state))
+            await self._attempt(f"registering {name}", partial(self.registering.take_in, control.state))
         self.stopped.set()
 
     async def _run(self) -> None:
@@ -139,7 +139,7 @@ class ControlLoop:
             if isinstance(result, BaseException) and not isinstance(result, NOT_WRITTEN):
                 raise result
         self._ticked_s = self.ports.clock.monotonic_s()
-        await asyncio.gather(*(self.catalogue.take_in(control.state) for control in controls))
+        await asyncio.gather(*(self.registering.take_in(control.state) for control in controls))
 
     async def _read(self) -> Reading | None:
         try:

@@ -130,7 +130,7 @@ class ControlPlane:
         async with control.lock:
             _check_idle(control.state)
             release = canary_in_place(control.state, component, checked_version(version), endpoints)
-            await self._loop.catalogue.check(release, component, unverified=unverified)
+            await self._loop.registering.check(release, component, unverified=unverified)
             await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
 

@@ -101,7 +101,7 @@ class Rollbacks:
             return target
         if to is not None:
             target = with_version(state, part, checked_version(to))
-            objections = await self._loop.catalogue.objections(state.stable, part)
+            objections = await self._loop.registering.objections(state.stable, part)
             if why := state.why_quarantined(target):
                 raise Quarantined(service=state.service, version=part_name(part, to), why=why)
             if why := objections.get(to):
@@ -120,7 +120,7 @@ class Rollbacks:
         if part is None:
             return rollback_candidates(state, await self._reachable(state))
         answers = await answers_as(self._loop.ports.mirror, state.stable)
-        objections = await self._loop.catalogue.objections(state.stable, part)
+        objections = await self._loop.registering.objections(state.stable, part)
         return component_candidates(state, part, {state.stable.number: answers}, objections)
 
     async def _reachable(self, state: ServiceState) -> dict[int, bool]:

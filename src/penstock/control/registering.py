@@ -22,7 +22,7 @@ _ACTOR = "controller"
 _NOT_YET = (Stage.REGISTERED, Stage.VERIFIED)
 
 
-class Catalogue:
+class Registering:
     """The registry, as the control plane asks it. Its calls run in threads: a slow disk must not stop the loop.
 
     Attributes:

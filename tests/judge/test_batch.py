@@ -79,6 +79,23 @@ def test_a_canary_that_answered_nothing_may_fail_everything() -> None:
     assert bound.ratio >= 0.1
 
 
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.05, 0.6])
+def test_the_bound_is_that_of_one_bet_after_the_other_whenever_it_is_asked_for(share: float) -> None:
+    rng = np.random.default_rng(3)
+    counts = [(int(n), int(rng.binomial(n, share))) for n in rng.integers(1, 9, 700)]
+    bets, odds = np.array([0.1, 0.3, 0.6, 0.95]), np.array([a / (1.0 - a) for a in GRID])[:, None]
+    wealth = np.zeros((len(GRID), len(bets)))
+    asked, unasked = FailureBound(), FailureBound()
+    for n, bad in counts:
+        wealth = np.minimum(wealth + (bad * np.log1p(-bets) + (n - bad) * np.log1p(bets * odds)), np.log(1000.0))
+        refuted = [a for a, of in zip(GRID, np.exp(wealth).mean(axis=1), strict=True) if of >= 20.0]
+        asked.observe(n, bad)
+        unasked.observe(n, bad)
+        assert asked.ratio == min(refuted, default=1.0)
+    assert unasked.ratio == asked.ratio
+    assert (vars(unasked)["_log_wealth"] == vars(asked)["_log_wealth"]).all()
+
+
 @pytest.mark.parametrize("share", [0.012, 0.12, 0.5])
 def test_the_bound_holds(share: float) -> None:
     rng = np.random.default_rng(8)

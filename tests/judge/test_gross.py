@@ -10,11 +10,11 @@ def rule(n_canary_pods: int = 1, longest_stall_s: float = 60.0) -> GrossRule:
 
 
 def canary(bad: int, n: int = 2, pod: str = "c") -> PodAnswers:
-    return PodAnswers(canary=True, pod=pod, n=n, bad=bad)
+    return True, pod, n, bad
 
 
 def stable(bad: int, n: int = 10) -> PodAnswers:
-    return PodAnswers(canary=False, pod="s", n=n, bad=bad)
+    return False, "s", n, bad
 
 
 def run(gross: GrossRule, seconds: range, *answers: PodAnswers) -> GrossRule:

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from penstock.judge.edges import LogSpaced
+from penstock.judge.panel import Panel
 from penstock.judge.placebo import Placebo
+from penstock.judge.presets import limits_for
 
 
 def run(n_pods: int, stall_s: float, *, seconds: int = 7200, first_s: float = 30.0, seed: int = 1) -> Placebo:
@@ -34,6 +37,19 @@ def test_blocks_get_longer_where_stalls_outlast_them() -> None:
     assert news[0].length_s == 60.0
     assert "stable's own servers differ in errors" in news[0].reason
     assert "pod blocks are 60 s from now on" in news[0].reason
+
+
+def test_the_blocks_of_every_metric_get_as_long() -> None:
+    placebo = Placebo(30.0)
+    panel = Panel(limits_for("speech"), placebo, n_canary_pods=1, n_starts=None, edges={"latency": LogSpaced()})
+    for second in range(0, 3600, 10):
+        for pod in range(3):
+            placebo.add("errors", f"s{pod}", 100, 100 if second // 400 % 3 == pod else 0)
+        panel.close_due(float(second))
+    assert placebo.length_s > 30.0
+    lengths = {name: metric.blocks.length_s for name, metric in panel.metrics.items() if hasattr(metric, "blocks")}
+    assert len(lengths) > 5
+    assert set(lengths.values()) == {placebo.length_s}
 
 
 def test_news_are_kept_until_somebody_wrote_them_down() -> None:

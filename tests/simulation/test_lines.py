@@ -110,6 +110,16 @@ def test_what_cannot_be_meant_is_one_sentence(fields: dict[str, Any], why: str) 
         parsed(HEAD | fields)
 
 
+def test_what_equals_a_number_that_was_read_before_is_still_no_number() -> None:
+    """In Python 1, 1.0 and True are equal, so that remembered counts must be told apart by their types."""
+    expected = parsed(HEAD | {"n": 1, "bad": 1}).measure
+    assert parsed(HEAD | {"n": 1.0, "bad": 1}).measure == expected
+    with pytest.raises(ValueError, match="n is true"):
+        parsed(HEAD | {"n": True, "bad": 1})
+    with pytest.raises(ValueError, match=r"bad is \[1\]"):
+        parsed(HEAD | {"n": 1, "bad": [1]})
+
+
 def test_edges_that_are_the_same_number_are_one() -> None:
     assert parsed(HEAD | {"histogram": {"0.1": 1, ".10": 2}}).measure.bins == {100.0: 3}
     assert parsed(HEAD | {"buckets": {"0.1": 1, ".10": 1, "+Inf": 1}}).measure.bins == {100.0: 1, float("inf"): 0}

@@ -57,6 +57,17 @@ def test_the_order_within_a_moment_changes_nothing(seed: int) -> None:
     assert record_of("f", shuffled) == record_of("f", lines)
 
 
+def test_what_is_no_histogram_is_left_alone_beside_one() -> None:
+    lines = [line(1, "canary", "latency", histogram={"0.1": 2}), line(2, "canary", n=5, bad=1)]
+    first, second = record_of("f", [*lines, line(3, "canary", "latency", histogram={})]).ticks[:2]
+    assert (first.measures[0].bins, second.measures[0]) == ({0.0: 2}, Measure("errors", True, "all", 5, 1))
+
+
+def test_an_edge_counts_though_a_histogram_was_empty_before_it() -> None:
+    lines = [line(t, "canary", "latency", histogram=bins) for t, bins in ((1, {}), (2, {"0.1": 2}), (3, {"0.2": 1}))]
+    assert [tick.measures[0].bins for tick in record_of("f", lines).ticks] == [{}, {0.0: 2}, {100.0: 1}]
+
+
 def test_histograms_and_buckets_get_lower_edges_from_all_their_edges() -> None:
     record = record_of(
         "f",

@@ -63,8 +63,11 @@ def cleaned(tick: Tick) -> tuple[Answers, ...]:
 
 def cleaned_measures(tick: Tick) -> list[Measure]:
     """Return the measures that came from elsewhere, the canary's first."""
-    clean = [_clean_measure(measure) for measure in tick.measures]
-    return [one for one in clean if one.canary] + [one for one in clean if not one.canary]
+    canary: list[Measure] = []
+    stable: list[Measure] = []
+    for measure in tick.measures:
+        (canary if measure.canary else stable).append(_clean_measure(measure))
+    return canary + stable
 
 
 def _clean_measure(measure: Measure) -> Measure:

@@ -23,7 +23,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log1p
-from operator import add
 from typing import NamedTuple, TypeAlias
 
 #: Bets, a factor of 2 apart: from differences of a few percent up to rare faults. Source: JUDGE.md 2.
@@ -31,9 +30,13 @@ BETS = tuple(2.0**power for power in range(-4, 7))
 
 #: The same on a canary that is better.
 _AGAINST = tuple(-bet for bet in BETS)
+_N_BETS = len(BETS)
 
 #: No factor falls below 1 - this, so that no single answer ruins a bet. Source: JUDGE.md 2.
 _MOST_AT_STAKE = 0.95
+
+#: ... where nothing can be lost, e.g. by the canary at a limit of 0.
+_LEAST_WORST = 1e-12
 
 #: Wealth is read out up to exp(this); a decision falls near exp(5). Source: JUDGE.md 2.
 _READ_OUT_NATS = 60.0
@@ -98,6 +101,7 @@ class BettingProcess:
         "_prior",
         "_renewed",
         "_start_every_s",
+        "_waiting",
     )
 
     def __init__(
@@ -122,9 +126,11 @@ class BettingProcess:
 
     def restart(self) -> None:
         """Start again at wealth 1; what is known of stable is kept."""
-        self._log_wealth = [-math.inf] * len(BETS)
+        self._log_wealth = [-math.inf] * _N_BETS
         self._first_at_s: float | None = None
         self._n_started = 0
+        #: The wealth of the start points that are still to come.
+        self._waiting = 1.0
         self._evidence: float | None = None
 
     @property
@@ -140,9 +146,7 @@ class BettingProcess:
             wealth = self._log_wealth
             if max(wealth) > _READ_OUT_NATS:
                 wealth = [min(one, _READ_OUT_NATS) for one in wealth]
-            read_out = sum(map(math.exp, wealth))
-            waiting = 1.0 - share_started(self._n_started, self._n_starts, renewed=self._renewed)
-            self._evidence = read_out / len(BETS) + max(0.0, waiting)
+            self._evidence = sum(map(math.exp, wealth)) / _N_BETS + self._waiting
         return self._evidence
 
     def observe(self, at_s: float, canary: Outcomes, stable: Outcomes, null: Null) -> None:
@@ -172,14 +176,19 @@ class BettingProcess:
         """The same for answers that are good or bad: each arm is (answers, bad answers)."""
         n_canary, bad_canary = canary
         n_stable, bad_stable = stable
-        if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
+        if n_canary > 0 and (n_stable > 0 or null[0] == 0.0):
             self.admit_starts(at_s)
             h = self.baseline
             fair, tilt = _stakes(h, n_canary, n_stable, null)
-            factors = [(1.0 - fair, bad_canary), (-fair, n_canary - bad_canary)]
-            if tilt:
-                factors += [(tilt * (h - 1.0), bad_stable), (tilt * h, n_stable - bad_stable)]
-            self._bet([factor for factor in factors if factor[1]], self._worst(h, fair, tilt))
+            good_canary, good_stable = n_canary - bad_canary, n_stable - bad_stable
+            factors = [(1.0 - fair, bad_canary)] if bad_canary else []
+            if good_canary:
+                factors.append((-fair, good_canary))
+            if tilt and bad_stable:
+                factors.append((tilt * (h - 1.0), bad_stable))
+            if tilt and good_stable:
+                factors.append((tilt * h, good_stable))
+            self._bet(factors, self._worst(h, fair, tilt))
         self.learn(n_stable, bad_stable)
 
     def learn(self, n_stable: float, bad_stable: float) -> None:
@@ -193,11 +202,13 @@ class BettingProcess:
         """Stake the share of every start point that has come. Wealth not staked yet waits at 1."""
         if self._first_at_s is None:
             self._first_at_s = at_s
-        due = 1 + int(max(0.0, at_s - self._first_at_s) // self._start_every_s)
-        if due <= self._n_started:
+        n_after_first = (at_s - self._first_at_s) // self._start_every_s
+        if n_after_first < self._n_started:
             return
+        due = 1 + int(n_after_first)
         before, now = (share_started(n, self._n_starts, renewed=self._renewed) for n in (self._n_started, due))
         share = now - before
+        self._waiting = max(0.0, 1.0 - now)
         if share > 0.0:
             self._log_wealth = [_log_add(wealth, math.log(share)) for wealth in self._log_wealth]
             self._evidence = None
@@ -205,20 +216,20 @@ class BettingProcess:
 
     def _worst(self, h: float, fair: float, tilt: float) -> float:
         """Return the most that one answer can cost a bet of 1: a good canary's or a bad stable's, or the reverse."""
-        return max(fair, tilt * (1.0 - h), 1e-12) if self._harm else max(1.0 - fair, tilt * h, 1e-12)
+        canary, stable = (fair, tilt * (1.0 - h)) if self._harm else (1.0 - fair, tilt * h)
+        worst = canary if canary > stable else stable  # noqa: FURB136 - max() takes five times as long
+        return worst if worst > _LEAST_WORST else _LEAST_WORST  # noqa: FURB136 - as above
 
     def _bet(self, factors: list[tuple[float, float]], worst: float) -> None:
         most = _MOST_AT_STAKE / worst
         n_possible = bisect_left(BETS, most)
-        bets = BETS if self._harm else _AGAINST
-        if n_possible < len(BETS):
-            bets = (*bets[:n_possible], most if self._harm else -most)  # all larger bets are this one
-        gains = _gains(bets, factors)
-        if len(gains) < len(BETS):
-            gains += [gains[-1]] * (len(BETS) - len(gains))
-        wealth = list(map(add, self._log_wealth, gains))
+        before = self._log_wealth
+        wealth = _raised(before, (BETS if self._harm else _AGAINST)[:n_possible], factors)
+        if n_possible < _N_BETS:  # all larger bets are this one
+            gain = _gain(most if self._harm else -most, factors)
+            wealth += [one + gain for one in before[n_possible:]]
         most_nats = self._most_nats
-        if max(wealth) > most_nats:
+        if most_nats < math.inf:
             wealth = [one if one < most_nats else most_nats for one in wealth]  # noqa: FURB136 - min() takes five times as long
         self._log_wealth = wealth
         self._evidence = None
@@ -230,18 +241,27 @@ def _stakes(h: float, n_canary: float, n_stable: float, null: Null) -> tuple[flo
     return rho0 * h + delta, rho0 * n_canary / n_stable if rho0 else 0.0
 
 
-def _gains(bets: Sequence[float], factors: Sequence[tuple[float, float]]) -> list[float]:
-    """Return what each bet gains. Two or three factors are all but always all there are: good answers, and stable's bad."""
+def _raised(wealth: Sequence[float], bets: Sequence[float], factors: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the wealth of these bets after they gained what they gain.
+
+    Two or three factors are all but always all there are: good answers, and stable's bad.
+    """
+    both = zip(wealth, bets, strict=False)  # the wealth of larger bets is not asked for
     if len(factors) == 2:  # noqa: PLR2004 - see above
         (f, n), (g, m) = factors
-        return [n * log1p(bet * f) + m * log1p(bet * g) for bet in bets]
+        return [one + (n * log1p(bet * f) + m * log1p(bet * g)) for one, bet in both]
     if len(factors) == 3:  # noqa: PLR2004 - see above
         (f, n), (g, m), (h, k) = factors
-        return [n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h) for bet in bets]
-    gains = [0.0] * len(bets)
+        return [one + (n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h)) for one, bet in both]
+    return [one + _gain(bet, factors) for one, bet in both]
+
+
+def _gain(bet: float, factors: Sequence[tuple[float, float]]) -> float:
+    """Return what one bet gains, in nats."""
+    gain = 0.0
     for factor, count in factors:
-        gains = [gain + count * log1p(bet * factor) for gain, bet in zip(gains, bets, strict=True)]
-    return gains
+        gain += count * log1p(bet * factor)
+    return gain
 
 
 def planned_starts(max_duration_s: float | None, start_every_s: float = START_EVERY_S) -> int | None:

@@ -7,6 +7,7 @@ to the same number of requests for every pod. Source: JUDGE.md 4, 10.1.1, 10.2b,
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 from penstock.judge.betting import START_EVERY_S, BettingProcess, Null, Outcomes, Prior, planned_starts
@@ -52,6 +53,7 @@ def rarefied(n_total: int, n_bad: int, n: int, cap: int) -> float:
     return min(1.0, max(0.0, 1.0 - missing / cap))
 
 
+@lru_cache(maxsize=1000)  # the placebo and every metric ask alike, block after block
 def capped_binomial(n: int, ratio: float, cap: int) -> float:
     """Return E[min(Binomial(n, ratio), cap)] / cap, in 0..1.
 
@@ -63,8 +65,11 @@ def capped_binomial(n: int, ratio: float, cap: int) -> float:
     if ratio >= 1.0:
         return min(n, cap) / cap
     log_odds = math.log(ratio) - math.log1p(-ratio)
-    log_none = n * math.log1p(-ratio)
-    chances = [math.exp(_log_choose(n, k) + k * log_odds + log_none) for k in range(min(cap, n + 1))]
+    log_none, log_ways = n * math.log1p(-ratio), math.lgamma(n + 1)
+    chances = [
+        math.exp(log_ways - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * log_odds + log_none)
+        for k in range(min(cap, n + 1))
+    ]
     return min(1.0, max(0.0, 1.0 - sum((cap - k) * chance for k, chance in enumerate(chances)) / cap))
 
 
@@ -143,7 +148,9 @@ class BlockEvidence:
     def add(self, *, canary: bool, pod: str, n: float, bad: float, probes: bool) -> None:
         """Count `n` answers of a pod with this sum of badness towards the open block."""
         if n > 0 and (canary or self._is_open):  # stable before the canary's first answer is not concurrent with it
-            pods = self._pods.setdefault((probes, canary), {})
+            pods = self._pods.get((probes, canary))
+            if pods is None:
+                pods = self._pods[probes, canary] = {}
             n_before, bad_before = pods.get(pod, (0, 0))
             pods[pod] = (n_before + n, bad_before + bad)
             self._is_open |= canary

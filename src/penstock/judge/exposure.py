@@ -9,6 +9,7 @@ Source: JUDGE.md 5 (grid, bets, rule).
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Source: JUDGE.md 5 ("the grid {.9, .7, .5, ... .002}").
 GRID = (0.9, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.035, 0.025, 0.018, 0.012, 0.008, 0.005, 0.0035, 0.002)
@@ -51,8 +52,19 @@ class FailureBound:
         if not self._due:
             return
         n, bad = np.array(self._due, dtype=float).T[:, :, None, None]
-        wealth = self._log_wealth
-        for gain in bad * self._when_bad + (n - bad) * self._when_good:
-            np.add(wealth, gain, out=wealth)
+        gains = bad * self._when_bad + (n - bad) * self._when_good
+        wealth, n_done = self._log_wealth, 0
+        for index in np.flatnonzero(bad).tolist():
+            if index > n_done:
+                self._rise(gains[n_done:index])
+            np.add(wealth, gains[index], out=wealth)
             np.minimum(wealth, _MOST_NATS, out=wealth)
+            n_done = index + 1
+        if n_done < len(gains):
+            self._rise(gains[n_done:])
         self._due = []
+
+    def _rise(self, gains: NDArray[np.float64]) -> None:
+        """Add gains of good answers alone, in their order: to cut wealth once comes to the same as after each."""
+        gains[0] += self._log_wealth
+        np.minimum(gains.sum(axis=0), _MOST_NATS, out=self._log_wealth)

@@ -8,7 +8,7 @@ Source: JUDGE.md 10.3 (rule, table of patience, and its limits).
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import TypeAlias
 
 #: Source for all: JUDGE.md 10.3.
 CANARY_RATIO = 0.30
@@ -22,13 +22,8 @@ _PATIENCE = (3.0, 1.5, 0.75, 0.25)
 _MIN_PATIENCE_S = 5.0
 
 
-class PodAnswers(NamedTuple):
-    """What one pod answered in one tick: `n` answers, `bad` of them errors or faults."""
-
-    canary: bool
-    pod: str
-    n: int
-    bad: int
+#: What one pod answered in one tick: whether canary's, the pod, its answers, and those that were errors or faults.
+PodAnswers: TypeAlias = tuple[bool, str, int, int]
 
 
 def patience_s(longest_stall_s: float, n_canary_pods: int) -> float:
@@ -45,17 +40,25 @@ class GrossRule:
         self.needed_s = patience_s(longest_stall_s, n_canary_pods)
         #: How long it has lasted, seconds.
         self.lasted_s = 0.0
-        #: Share of bad answers in the window, 0..1; None where an arm is silent.
-        self.canary_ratio: float | None = None
-        self.stable_ratio: float | None = None
         self._window: deque[tuple[float, tuple[PodAnswers, ...]]] = deque()
-        #: (canary, pod) -> answers and bad answers within the window.
-        self._pods: dict[tuple[bool, str], tuple[int, int]] = {}
+        #: Whether canary -> answers and bad answers within the window; and canary's pods -> the same.
+        self._arms = {True: (0, 0), False: (0, 0)}
+        self._pods: dict[str, tuple[int, int]] = {}
         self._at_s: float | None = None
 
     @property
     def condemns(self) -> bool:
         return self.lasted_s >= self.needed_s
+
+    @property
+    def canary_ratio(self) -> float | None:
+        """Share of bad answers in the window, 0..1; None where the canary is silent."""
+        return _ratio(self._arms[True])
+
+    @property
+    def stable_ratio(self) -> float | None:
+        """The same for stable."""
+        return _ratio(self._arms[False])
 
     def observe(self, at_s: float, answers: tuple[PodAnswers, ...], *, needs_stable: bool) -> bool:
         """Add one tick and return whether failure is gross now.
@@ -77,31 +80,27 @@ class GrossRule:
         return bool(gross)
 
     def _count(self, answers: tuple[PodAnswers, ...], sign: int) -> None:
-        pods = self._pods
+        arms, pods = self._arms, self._pods
         for canary, pod, n, bad in answers:
-            if n:
-                n_before, bad_before = pods.get((canary, pod), (0, 0))
-                pods[canary, pod] = (n_before + sign * n, bad_before + sign * bad)
+            if not n:
+                continue
+            n_before, bad_before = arms[canary]
+            arms[canary] = (n_before + sign * n, bad_before + sign * bad)
+            if canary:
+                n_before, bad_before = pods.get(pod, (0, 0))
+                pods[pod] = (n_before + sign * n, bad_before + sign * bad)
 
     def _is_gross(self, *, needs_stable: bool) -> bool | None:
         """None: unknown."""
-        canary_pods: list[tuple[int, int]] = []
-        n_canary = bad_canary = n_stable = bad_stable = 0
-        for (canary, _), counts in self._pods.items():
-            n, bad = counts
-            if canary:
-                canary_pods.append(counts)
-                n_canary += n
-                bad_canary += bad
-            else:
-                n_stable += n
-                bad_stable += bad
-        self.canary_ratio = bad_canary / n_canary if n_canary else None
-        self.stable_ratio = bad_stable / n_stable if n_stable else None
+        n_canary, bad_canary = self._arms[True]
+        n_stable, bad_stable = self._arms[False]
         if n_canary < MIN_ANSWERS or (needs_stable and not n_stable):
             return None
-        if needs_stable and self.stable_ratio is not None and self.stable_ratio >= STABLE_RATIO:
+        if bad_canary / n_canary < CANARY_RATIO or (needs_stable and bad_stable / n_stable >= STABLE_RATIO):
             return False
-        if self.canary_ratio is None or self.canary_ratio < CANARY_RATIO:
-            return False
-        return all(bad / n >= CANARY_RATIO for n, bad in canary_pods if n >= MIN_POD_ANSWERS)
+        return all(bad / n >= CANARY_RATIO for n, bad in self._pods.values() if n >= MIN_POD_ANSWERS)
+
+
+def _ratio(arm: tuple[int, int]) -> float | None:
+    n, bad = arm
+    return bad / n if n else None

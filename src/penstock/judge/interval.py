@@ -58,11 +58,14 @@ class GapInterval:
             if canary[0] <= 0:
                 return
             self._first_at_s = self._opened_at_s = at_s
-        for index, count in enumerate((*canary, *stable)):
-            self._open[index] += count
+        sums = self._open
+        sums[0] += canary[0]
+        sums[1] += canary[1]
+        sums[2] += stable[0]
+        sums[3] += stable[1]
         age_s = at_s - self._opened_at_s
-        over = age_s >= max(_MIN_BLOCK_S, _SHARE_OF_AGE * (at_s - self._first_at_s))
-        if over and self._open[0] > 0 and self._open[2] > 0:
+        over = age_s >= _MIN_BLOCK_S and age_s >= _SHARE_OF_AGE * (at_s - self._first_at_s)
+        if over and sums[0] > 0 and sums[2] > 0:
             self._due.append((at_s, self._open))
             self._opened_at_s = at_s
             self._open = [0.0, 0.0, 0.0, 0.0]

@@ -143,7 +143,7 @@ class Judge:
     @property
     def healthy(self) -> bool:
         """Whether every required metric is proven not worse, and nothing speaks against the canary."""
-        if self.alarm or self._gross.lasted_s > 0 or not self._panel.proven:
+        if self._alarm_at_s is not None or self._gross.lasted_s > 0 or not self._panel.proven:
             return False
         return self.evidence < SUSPICIOUS_EVIDENCE and not self._panel.holds
 
@@ -220,15 +220,17 @@ class Judge:
         if self._at_s is None:
             self._at_s = at_s if math.isfinite(at_s) else 0.0
             self._quiet_since_s = self._stable_seen_s = self._at_s
-        if math.isfinite(at_s):
-            self._at_s = max(self._at_s, at_s)
+        elif self._at_s < at_s < math.inf:
+            self._at_s = at_s
         return self._at_s
 
     def _count_measures(self, at_s: float, measures: list[Measure], *, probes: bool) -> Iterable[PodAnswers]:
         n_seen: dict[bool, int] = {}
+        take = self._panel.take
         for measure in measures:
-            n = self._panel.take(at_s, measure, probes=probes)
-            n_seen[measure.canary] = max(n_seen.get(measure.canary, 0), n)
+            n, canary = take(at_s, measure, probes=probes), measure.canary
+            if n >= n_seen.get(canary, 0):
+                n_seen[canary] = n
         for canary, n in n_seen.items():
             self._see(at_s, n, there=True, canary=canary, probes=probes)
         return self._panel.failed(measures)
@@ -245,9 +247,13 @@ class Judge:
         self._n_probes += n if probes else 0
 
     def _mind_failures(self, at_s: float, failures: tuple[PodAnswers, ...]) -> None:
-        canary = [(n, bad) for is_canary, _, n, bad in failures if is_canary and n]
-        if canary:
-            self._exposure.observe(sum(n for n, _ in canary), sum(bad for _, bad in canary))
+        n_canary = bad_canary = 0
+        for canary, _, n, bad in failures:
+            if canary and n:
+                n_canary += n
+                bad_canary += bad
+        if n_canary:
+            self._exposure.observe(n_canary, bad_canary)
         if self._gross.observe(at_s, failures, needs_stable=not self._frozen):
             self._quiet_since_s = at_s
 

@@ -5,8 +5,8 @@ that comes late counts in the tick that is open. So the sums are additive, and t
 merge into one as if each had been heard once. Source: JUDGE.md 8 ("late data", "duplicate tick from a node").
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from penstock.judge.counts import Measure
 
@@ -82,9 +82,10 @@ class Ledger:
         if self._numbered:
             lines = [self._numbered[key] for key in sorted(self._numbered)] + lines
             self._numbered = {}
+        if not lines:
+            return ()
         self._others = []
-        lines.sort(key=_place)
-        return tuple(_summed(lines))
+        return _summed(lines)
 
     def _is_new(self, stream: Stream, seq: int) -> bool:
         window = self._windows.pop(stream, None)
@@ -112,23 +113,14 @@ def _united(one: Window, other: Window) -> Window:
     return Window(high.highest, (high.heard | low.heard << behind) & ((1 << WINDOW) - 1))
 
 
-def _place(measure: Measure) -> tuple[str, bool, str, str]:
-    return measure.metric, measure.canary, measure.pod, measure.user or ""
-
-
-def _summed(lines: list[Measure]) -> Iterator[Measure]:
-    """Add up neighbours that are about the same."""
-    last: Measure | None = None
+def _summed(lines: list[Measure]) -> tuple[Measure, ...]:
+    """Add up lines that are about the same."""
+    sums: dict[tuple[Any, ...], Measure] = {}
     for line in lines:
-        if last is None:
-            last = line
-        elif line[:3] == last[:3] and line.user == last.user:
-            last = _added(last, line)
-        else:
-            yield last
-            last = line
-    if last is not None:
-        yield last
+        place = line[:3] if line.user is None else (*line[:3], line.user)
+        known = sums.get(place)
+        sums[place] = line if known is None else _added(known, line)
+    return tuple([sums[place] for place in sorted(sums)])
 
 
 def _added(one: Measure, other: Measure) -> Measure:

@@ -20,7 +20,7 @@ from penstock.judge.edges import ForeignEdges, LogSpaced, TwoDigits
 from penstock.judge.events import EventsMetric
 from penstock.judge.exposure import FailureBound
 from penstock.judge.gauge import GaugeMetric
-from penstock.judge.gross import GrossRule, PodAnswers
+from penstock.judge.gross import GrossRule
 from penstock.judge.holding import DriftMetric, SplitMetric
 from penstock.judge.interval import GapInterval
 from penstock.judge.judge import Judge
@@ -34,7 +34,7 @@ from penstock.judge.rounds import RoundEvidence
 from penstock.judge.tolerance import Tolerance
 
 #: Grows when a state of before can no longer be read.
-_VERSION = 4
+_VERSION = 5
 
 _OBJECTS: dict[str, type] = {
     one.__name__: one
@@ -69,9 +69,7 @@ _OBJECTS: dict[str, type] = {
         TwoDigits,
     )
 }
-_TUPLES: dict[str, Any] = {
-    one.__name__: one for one in (Lengthened, Null, PastBlock, PodAnswers, Stretch, Tally, Thresholds)
-}
+_TUPLES: dict[str, Any] = {one.__name__: one for one in (Lengthened, Null, PastBlock, Stretch, Tally, Thresholds)}
 
 
 def remember(judged: Judge | Placebo) -> dict[str, Any]:

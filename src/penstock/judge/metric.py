@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from penstock.judge.betting import START_EVERY_S, BettingProcess, Count, Prior, planned_starts
 from penstock.judge.blocks import BlockEvidence
@@ -34,6 +34,9 @@ _MOST_PROOF_NATS = math.log(1000.0)
 #: The alarm's start points are planned for an hour, over and over: a false alarm costs seconds, a late one users.
 ALARM_STARTS = planned_starts(3600.0)
 
+#: Kinds in which stable against itself would show a stall.
+_STALLING = (MetricKind.SHARE, MetricKind.LATENCY)
+
 #: Minutes that reasons look back over, one mark each.
 _MINUTES_SHOWN = 10
 
@@ -57,21 +60,9 @@ class Tally(NamedTuple):
         return self.bad_stable / self.n_stable if self.n_stable else None
 
 
-class Reading(NamedTuple):
-    """One measure read as badness.
-
-    Attributes:
-        n: answers.
-        bad: the sum of their badness; `bad_for_proof` where health is to be proven, `bad_for_blocks` with each user's
-            first failure alone.
-        values: each answer's badness, for scores.
-    """
-
-    n: int
-    bad: float
-    bad_for_proof: float
-    bad_for_blocks: float
-    values: tuple[float, ...] = ()
+#: One measure read as badness: answers, the sum of their badness, the same where health is to be proven, the same for pod
+#: blocks (each user's first failure alone), and each answer's badness, for scores. No class: there are several a tick.
+Reading: TypeAlias = tuple[int, float, float, float, tuple[float, ...]]
 
 
 @dataclass(slots=True)
@@ -84,10 +75,12 @@ class OpenArm:
     values: list[float] = field(default_factory=list)
 
     def add(self, reading: Reading) -> None:
-        self.n += reading.n
-        self.bad += reading.bad
-        self.bad_for_proof += reading.bad_for_proof
-        self.values.extend(reading.values)
+        n, bad, bad_for_proof, _, values = reading
+        self.n += n
+        self.bad += bad
+        self.bad_for_proof += bad_for_proof
+        if values:
+            self.values.extend(values)
 
 
 @dataclass(slots=True)
@@ -124,8 +117,10 @@ class ComparedMetric:
         self.limit = limit
         self.tolerance = Tolerance(limit, limits.longest_stall_s)
         self._timing = timing
-        score = limit.kind is MetricKind.SCORE
-        prior = Prior(self.tolerance.prior_ratio, _PSEUDO_SCORES if score else _PSEUDO_ANSWERS, _DECAY)
+        self._is_score = limit.kind is MetricKind.SCORE
+        #: Whether its answers are counted as good or bad, and nothing is to be read.
+        self._is_counted = limit.kind in (MetricKind.SHARE, MetricKind.PAIRS)
+        prior = Prior(self.tolerance.prior_ratio, _PSEUDO_SCORES if self._is_score else _PSEUDO_ANSWERS, _DECAY)
         self._harm = BettingProcess(prior, n_starts=ALARM_STARTS, renewed=True)
         self._proof = BettingProcess(prior, n_starts=n_starts, harm=False, most_nats=_MOST_PROOF_NATS)
         self._interval = GapInterval(self.tolerance.prior_ratio)
@@ -134,7 +129,7 @@ class ComparedMetric:
             length_s=block_length_s,
             n_canary_pods=n_canary_pods,
             n_starts=n_starts,
-            means=score,
+            means=self._is_score,
         )
         self._open: dict[bool, OpenBlock] = {}
         self._failed_users: tuple[set[str], set[str]] = (set(), set())
@@ -176,19 +171,19 @@ class ComparedMetric:
             warm: whether single requests, and pod blocks, may be judged by it.
         """
         reading = self._read(measure, probes=probes)
-        if reading is None or reading.n <= 0:
+        if reading is None or reading[0] <= 0:
             return
-        canary = measure.canary
-        sums = self._sums
+        n, bad, _, bad_for_blocks, _ = reading
+        canary, sums = measure.canary, self._sums
         if canary:
-            sums[1 if probes else 0] += reading.n
-            sums[2] += reading.bad
+            sums[1 if probes else 0] += n
+            sums[2] += bad
         else:
-            sums[3] += reading.n
-            sums[4] += reading.bad
+            sums[3] += n
+            sums[4] += bad
         for_requests, for_blocks = warm
         if for_blocks:
-            self.blocks.add(canary=canary, pod=measure.pod, n=reading.n, bad=reading.bad_for_blocks, probes=probes)
+            self.blocks.add(canary=canary, pod=measure.pod, n=n, bad=bad_for_blocks, probes=probes)
         if for_requests:
             block = self._open.get(probes)
             if block is None:
@@ -205,8 +200,9 @@ class ComparedMetric:
                 if not probes:
                     self._interval.add(at_s, (block.canary.n, block.canary.bad), (block.stable.n, block.stable.bad))
                 del self._open[probes]
-        n_stable = int(self._sums[3])
-        self.tolerance.learn(at_s, n_stable, self._sums[4] / n_stable if n_stable else 0.0)
+        if self.tolerance.learns:
+            n_stable = int(self._sums[3])
+            self.tolerance.learn(at_s, n_stable, self._sums[4] / n_stable if n_stable else 0.0)
         if not self._marks or at_s - self._marks[-1][0] >= START_EVERY_S:
             self._marks.append((at_s, self.total))
 
@@ -216,13 +212,12 @@ class ComparedMetric:
 
     def read_for_placebo(self, measure: Measure) -> tuple[int, float] | None:
         """Return (answers, bad answers) of a stable pod, where stable against itself would show a stall."""
-        kind = self.limit.kind
-        if self.limit.limit is not None or kind not in (MetricKind.SHARE, MetricKind.LATENCY):
+        if self.limit.limit is not None or self.limit.kind not in _STALLING:
             return None
-        reading = self._read_latency(measure, probes=False) if kind is MetricKind.LATENCY else None
-        if kind is MetricKind.SHARE:
+        if self._is_counted:
             return (measure.n, measure.bad) if measure.n else None
-        return (reading.n, reading.bad) if reading and reading.n else None
+        reading = self._read_latency(measure, probes=False)
+        return reading[:2] if reading and reading[0] else None
 
     def restart_alarm(self) -> None:
         """Evidence from single requests starts again at 1; what is known of stable, and any proof, is kept."""
@@ -273,15 +268,14 @@ class ComparedMetric:
         )
 
     def _read(self, measure: Measure, *, probes: bool) -> Reading | None:
-        if self.limit.kind is MetricKind.LATENCY:
-            return self._read_latency(measure, probes=probes)
-        if self.limit.kind is MetricKind.SCORE:
+        if self._is_counted:
+            n_bad, user = measure.bad, measure.user
+            return measure.n, n_bad, n_bad, n_bad if user is None else self._first_failure(measure, user), ()
+        if self._is_score:
             values = tuple(self.limit.badness(score) for score in measure.values)
             bad = math.fsum(values)
-            return Reading(len(values), bad, bad, bad, values)
-        bad = measure.bad
-        for_blocks = bad if measure.user is None else self._first_failure(measure, measure.user)
-        return Reading(measure.n, bad, bad, for_blocks)
+            return len(values), bad, bad, bad, values
+        return self._read_latency(measure, probes=probes)
 
     def _read_latency(self, measure: Measure, *, probes: bool) -> Reading | None:
         assert self._timing is not None  # noqa: S101 - the judge gives every latency its timing
@@ -289,16 +283,16 @@ class ComparedMetric:
         n = sum(bins.values())
         if self.limit.limit is not None:
             bad = n_slower(bins, scale.edges.at_least(self.limit.limit))
-            return Reading(n, bad, n_slower(bins, scale.edges.at_most(self.limit.limit)), bad)
+            return n, bad, n_slower(bins, scale.edges.at_most(self.limit.limit)), bad, ()
         thresholds = scale.thresholds.get(Stretch(self.limit.quantile, self.limit.margin))
         if thresholds is None:
             return None
         if not measure.canary:
             bad = n_slower(bins, thresholds.stable)
-            return Reading(n, bad, bad, bad)
+            return n, bad, bad, bad, ()
         bad = n_slower(bins, thresholds.harm)
         for_proof = bad if thresholds.healthy == thresholds.harm else n_slower(bins, thresholds.healthy)
-        return Reading(n, bad, for_proof, bad)
+        return n, bad, for_proof, bad, ()
 
     def _is_too_coarse(self, scale: LatencyScale) -> bool:
         stretch = Stretch(self.limit.quantile, self.limit.margin)
@@ -323,14 +317,14 @@ class ComparedMetric:
             return n_canary > 0 or n_stable > 0
         if n_canary == 0 or n_stable == 0:
             return at_s - block.opened_at_s > MAX_ONE_ARMED_S
-        if self.limit.kind is MetricKind.SCORE:
+        if self._is_score:
             return True
         return n_stable >= MIN_STABLE and n_canary + n_stable >= MIN_BOTH
 
     def _bet(self, at_s: float, block: OpenBlock) -> None:
         harm, proof = self.tolerance.for_requests, self.tolerance.for_proof
         canary, stable = block.canary, block.stable
-        if self.limit.kind is MetricKind.SCORE:
+        if self._is_score:
             of_canary, of_stable = ([(value, 1.0) for value in sorted(arm.values)] for arm in (canary, stable))
             self._harm.observe(at_s, of_canary, of_stable, harm)
             self._proof.observe(at_s, of_canary, of_stable, proof)

@@ -1,11 +1,12 @@
 """All metrics of one release: measures go to those that read them, and their evidence is summed. Nothing is concluded here."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from penstock.judge.answers import Answers
 from penstock.judge.counts import Measure
 from penstock.judge.edges import Edges
+from penstock.judge.gauge import GaugeMetric
 from penstock.judge.gross import PodAnswers
 from penstock.judge.kinds import AnyMetric, metric_for
 from penstock.judge.latency import timings_for
@@ -16,7 +17,8 @@ from penstock.judge.placebo import Placebo
 from penstock.judge.reasons import metric_words
 from penstock.judge.verdict import MetricEvidence
 
-Pod = tuple[bool, str]
+#: Single requests, and pod blocks, may be judged by it.
+_WARM = (True, True)
 
 
 class Panel:
@@ -62,25 +64,27 @@ class Panel:
         for metric in self.metrics.values():
             self._by_source.setdefault(metric.limit.read_from, []).append(metric)
         self._failing = {limit.read_from for limit in judged if limit.fails}
+        self._weighted = [(weight, self.metrics[name]) for name, weight in self._weights.items()]
+        self._levels = [metric for metric in self.metrics.values() if isinstance(metric, GaugeMetric)]
         self._required = [limit.name for limit in judged if limit.required and limit.kind not in HOLDING]
         self._faults: Counter[str] = Counter()
+        #: How long pod blocks are.
+        self._length_s = placebo.length_s
 
     @property
     def request_evidence(self) -> float:
         """The weighted e-value of single requests, >= 0."""
-        metrics = self.metrics
-        return sum([weight * metrics[name].request_evidence for name, weight in self._weights.items()])
+        return sum([weight * metric.request_evidence for weight, metric in self._weighted])
 
     @property
     def block_evidence(self) -> float:
         """The weighted e-value of pod blocks, >= 0."""
-        metrics = self.metrics
-        return sum([weight * metrics[name].block_evidence for name, weight in self._weights.items()])
+        return sum([weight * metric.block_evidence for weight, metric in self._weighted])
 
     @property
     def withdraws(self) -> tuple[str, ...]:
         """Metrics that are above their hard limit now: they raise the alarm without evidence."""
-        return tuple([name for name, metric in self.metrics.items() if metric.withdraws])
+        return tuple([metric.limit.name for metric in self._levels if metric.withdraws])
 
     @property
     def holds(self) -> tuple[str, ...]:
@@ -100,8 +104,10 @@ class Panel:
     @property
     def proven(self) -> bool:
         """Whether every required metric is proven not worse, and there is one."""
-        needed = self._proof_needed
-        return bool(self._required) and all(self.metrics[name].proof >= needed for name in self._required)
+        for name in self._required:
+            if self.metrics[name].proof < self._proof_needed:
+                return False
+        return bool(self._required)
 
     def refresh(self, at_s: float, *, probes: bool) -> None:
         """Set the thresholds of latencies from the past; call before a tick is counted."""
@@ -117,13 +123,13 @@ class Panel:
                 self.take(at_s, measure, probes=probes)
         if probes:
             self._count_pair(at_s, pods)
-        return [PodAnswers(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
+        return [(pod.canary, pod.pod, pod.n, pod.n_failed) for pod in pods]
 
     def take(self, at_s: float, measure: Measure, *, probes: bool) -> int:
         """Count one measure; return how many answers it stands for, 0 for what is no answer (crashes, levels, users)."""
         metrics = self._by_source.get(measure.metric, ())
         timing = self._timings.get(measure.metric)
-        warm = (True, True)
+        warm = _WARM
         if timing is not None:
             warm = timing.warmed_up(at_s, (measure.canary, measure.pod), sum(measure.bins.values()))
         compared = False
@@ -136,24 +142,25 @@ class Panel:
             self._feed_placebo(metrics, measure)
         return (measure.n or len(measure.values) or sum(measure.bins.values())) if compared else 0
 
-    def failed(self, measures: Iterable[Measure]) -> Iterator[PodAnswers]:
-        """Yield which answers failed; of several measures of a pod's answers, the one with most answers holds."""
-        failed: dict[Pod, tuple[int, int]] = {}
+    def failed(self, measures: Iterable[Measure]) -> Iterable[PodAnswers]:
+        """Return which answers failed; of several measures of a pod's answers, the one with most answers holds."""
+        failed: dict[tuple[bool, str], PodAnswers] = {}
         for measure in measures:
             if measure.metric in self._failing:
-                n_before, bad_before = failed.get((measure.canary, measure.pod), (0, 0))
-                n = n_before + measure.n if measure.user is not None else max(n_before, measure.n)
-                failed[measure.canary, measure.pod] = (n, min(n, bad_before + measure.bad))
-        for (canary, pod), (n, bad) in failed.items():
-            yield PodAnswers(canary, pod, n, bad)
+                pod = measure[1:3]
+                known = failed.get(pod)
+                failed[pod] = measure[1:5] if known is None else _together(known, measure)
+        return failed.values()
 
     def close_due(self, at_s: float) -> None:
         """Bet on what is complete, stable against itself too."""
         for metric in self.metrics.values():
             metric.close_due(at_s)
         self._placebo.close_due(at_s)
-        for metric in self.metrics.values():
-            metric.lengthen(self._placebo.length_s)
+        if self._placebo.length_s != self._length_s:
+            self._length_s = self._placebo.length_s
+            for metric in self.metrics.values():
+                metric.lengthen(self._length_s)
 
     def restart_alarm(self) -> None:
         """Evidence from single requests starts again at 1."""
@@ -200,6 +207,13 @@ class Panel:
         for metric in metrics:
             if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
                 self._placebo.add(metric.limit.name, measure.pod, *read)
+
+
+def _together(known: PodAnswers, measure: Measure) -> PodAnswers:
+    """Add a measure of the same pod: of another user, or of another kind of failure among the same answers."""
+    canary, pod, n_known, bad = known
+    n = max(n_known, measure.n) if measure.user is None else n_known + measure.n
+    return canary, pod, n, min(n, bad + measure.bad)
 
 
 def _listed(names: Iterable[str]) -> str:

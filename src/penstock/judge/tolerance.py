@@ -31,56 +31,63 @@ class Tolerance:
         self._stable_since_s: float | None = None
         self._frozen_share: float | None = None
         self._gaps: tuple[float, float] | None = None
+        #: Whether stable's share still decides what is tolerated.
+        self.learns = limit.kind is MetricKind.SHARE
         self._absolute = _absolute(limit)
         prior_ratio, self.prior_block = _PRIORS[limit.kind]
         if limit.kind is MetricKind.LATENCY:
             prior_ratio = 1.0 - limit.quantile
         #: Stable's mean badness as believed before it answered, (0, 1).
         self.prior_ratio = prior_ratio if self._absolute is None else self._absolute
+        self._settle()
 
     def learn(self, at_s: float, n_stable: int, stable_ratio: float) -> None:
         """Freeze the tolerated gaps at max(floor, (ratio - 1) * stable's share), once stable is known."""
-        if self._gaps is not None or self._limit.kind is not MetricKind.SHARE or not n_stable:
+        if not self.learns or not n_stable:
             return
         if self._stable_since_s is None:
             self._stable_since_s = at_s
         if n_stable >= MIN_ANSWERS_FOR_GAP and at_s - self._stable_since_s >= self._longest_stall_s:
             limit = self._limit
+            self.learns = False
             harm = max(limit.floor, (limit.ratio - 1.0) * stable_ratio)
             self._gaps = harm, max(limit.ok_floor, (limit.ok_ratio - 1.0) * stable_ratio)
+            self._settle()
 
     def freeze(self, baseline: float) -> None:
         """Judge against stable's last known share from here on."""
         self._frozen_share = baseline
+        self._settle()
 
     def thaw(self) -> None:
         """Judge against concurrent answers of stable again."""
         self._frozen_share = None
+        self._settle()
 
-    @property
-    def alone(self) -> bool:
-        """Whether stable does not count: there is a limit of the canary's own, or stable's last share."""
-        return self._absolute is not None or self._frozen_share is not None
+    def _settle(self) -> None:
+        """Work out the nulls: they are asked for at every tick, and change a few times in a release."""
+        #: Whether stable does not count: there is a limit of the canary's own, or stable's last share.
+        self.alone = self._absolute is not None or self._frozen_share is not None
+        #: What single requests may show before the alarm.
+        self.for_requests = self._for_requests()
+        #: What pod blocks may show, as shares of requests.
+        self.for_blocks = self._for_blocks()
+        #: What must be refuted before the canary counts as not worse.
+        self.for_proof = self._for_proof()
 
-    @property
-    def for_requests(self) -> Null:
-        """What single requests may show before the alarm."""
+    def _for_requests(self) -> Null:
         if (limit := self._one_sided()) is not None:
             return Null(0.0, limit)
         return Null(1.0, self._gap()[0])
 
-    @property
-    def for_blocks(self) -> Null:
-        """What pod blocks may show, as shares of requests."""
+    def _for_blocks(self) -> Null:
         if (limit := self._one_sided()) is not None:
             return Null(0.0, limit)
         if self._limit.kind is MetricKind.SCORE:
             return Null(1.0, self._gap()[0])
         return Null(self._limit.ratio, self._limit.floor if self._limit.kind is MetricKind.SHARE else 0.0)
 
-    @property
-    def for_proof(self) -> Null:
-        """What must be refuted before the canary counts as not worse."""
+    def _for_proof(self) -> Null:
         if self._absolute is not None:
             return Null(0.0, self._absolute)
         if self._frozen_share is not None:

@@ -72,32 +72,48 @@ Counts = Mapping[str, Any]
 def line_of(text: bytes) -> Line:
     """Read one line. Raises ValueError with a sentence that names what is wrong."""
     fields = _decoded(text)
-    shape = _layout(tuple(fields))
-    at_s, arm, metric = fields["t"], fields["arm"], fields["metric"]
+    shape, is_usual, is_plain = _layout(tuple(fields))
+    at_s = fields["t"]
     if type(at_s) is not float or not 0.0 <= at_s <= _MOST:
         at_s = _number("t", at_s)
+    measure = _usual(fields) if is_usual else _measure(fields, shape)
+    if is_plain:
+        return Line(at_s, shape, measure, False, "", None)
+    return Line(at_s, shape, measure, *_rare(fields))
+
+
+def _usual(fields: Mapping[str, Any]) -> Measure:
+    """Return bad answers of nobody in particular: they are the most, and most of them have been seen before."""
+    whose = fields["arm"], fields["metric"], fields.get("pod", ONE_POD)
+    try:
+        return _share(*whose, fields["n"], fields["bad"])
+    except TypeError:  # a list or an object; what it should be is said
+        return _share.__wrapped__(*whose, fields["n"], fields["bad"])
+
+
+@lru_cache(maxsize=10_000, typed=True)  # typed: true is no number here, and in Python equals 1
+def _share(arm: object, metric: object, pod: object, n: object, bad: object) -> Measure:
+    return Measure(*_whose(arm, metric, pod), *_answers(n, bad))
+
+
+def _measure(fields: Mapping[str, Any], shape: Shape) -> Measure:
+    metric, canary, pod = _whose(fields["arm"], fields["metric"], fields.get("pod", ONE_POD))
+    user = _text("user", fields["user"]) if "user" in fields else None
+    return Measure(metric, canary, pod, user=user, **_READERS[shape](fields))
+
+
+def _whose(arm: object, metric: object, pod: object) -> tuple[str, bool, str]:
     if arm not in _ARMS:
         raise ValueError(f'arm is {_shown(arm)}; it is "canary" or "stable"')
-    if type(metric) is not str or not 0 < len(metric) <= _MOST_LETTERS:
-        metric = _text(fields, "metric")
-    pod = _text(fields, "pod") if "pod" in fields else ONE_POD
-    user = _text(fields, "user") if "user" in fields else None
-    if shape is Shape.SHARE:  # by far the most frequent
-        n, bad = _answers(fields["n"], fields["bad"])
-        measure = Measure(metric, arm == "canary", pod, n, bad, user=user)
-    else:
-        measure = Measure(metric, arm == "canary", pod, user=user, **_READERS[shape](fields))
-    return Line(at_s, shape, measure, *_rare(fields))
+    return _text("metric", metric), arm == "canary", _text("pod", pod)
 
 
 def _rare(fields: Mapping[str, Any]) -> tuple[bool, str, int | None]:
     """Return probes, node and seq."""
-    if "probes" not in fields and "node" not in fields and "seq" not in fields:
-        return False, "", None
     probes = fields.get("probes", False)
     if type(probes) is not bool:
         raise ValueError(f"probes is {_shown(probes)}; it is true or false")
-    node = _text(fields, "node") if "node" in fields else ""
+    node = _text("node", fields["node"]) if "node" in fields else ""
     return probes, node, _count("seq", fields["seq"], _MOST_SEQ) if "seq" in fields else None
 
 
@@ -134,6 +150,11 @@ def _answers(n: object, bad: object) -> tuple[int, int]:
     if bad > n:
         raise ValueError(f"bad is {bad} of n {n}; there cannot be more bad answers than answers")
     return n, bad
+
+
+def _bad_of(fields: Mapping[str, Any]) -> Counts:
+    n, bad = _answers(fields["n"], fields["bad"])
+    return {"n": n, "bad": bad}
 
 
 def _scores(fields: Mapping[str, Any]) -> Counts:
@@ -227,8 +248,7 @@ def _count(name: str, value: object, most: int = _MOST_ANSWERS) -> int:
     raise ValueError(f"{name} is {_shown(value)}; it is a whole number from 0 to {most}")
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields[name]
+def _text(name: str, value: object) -> str:
     if type(value) is str and 0 < len(value) <= _MOST_LETTERS:
         return value
     raise ValueError(f"{name} is {_shown(value)}; it is a text of 1 to {_MOST_LETTERS} characters")
@@ -242,7 +262,8 @@ def _shown(value: object) -> str:
 _EXAMPLE = '{"t": 12, "arm": "canary", "metric": "errors", "n": 50, "bad": 1}'
 
 _NEEDED = frozenset({"t", "arm", "metric"})
-_OPTIONAL = frozenset({"pod", "user", "node", "seq", "probes"})
+_RARE = frozenset({"node", "seq", "probes"})
+_OPTIONAL = frozenset({"pod", "user"}) | _RARE
 SHAPES: Mapping[frozenset[str], Shape] = MappingProxyType(
     {
         frozenset({"n", "bad"}): Shape.SHARE,
@@ -258,6 +279,7 @@ SHAPES: Mapping[frozenset[str], Shape] = MappingProxyType(
     }
 )
 _READERS: Mapping[Shape, Callable[[Mapping[str, Any]], Counts]] = {
+    Shape.SHARE: _bad_of,
     Shape.SCORES: _scores,
     Shape.SAMPLES: _samples,
     Shape.HISTOGRAM: _histogram,
@@ -272,8 +294,8 @@ _FIELDS = sorted(_NEEDED | _OPTIONAL | frozenset().union(*SHAPES))
 
 
 @lru_cache(maxsize=1000)  # a recording has few orders of fields
-def _layout(names: tuple[str, ...]) -> Shape:
-    """Return how a line with these fields is written down."""
+def _layout(names: tuple[str, ...]) -> tuple[Shape, bool, bool]:
+    """Return how a line with these fields is written down, whether _usual reads it, and whether _rare has nothing to."""
     for name in names:
         if name not in _FIELDS:
             near = get_close_matches(name, _FIELDS, n=1)
@@ -285,4 +307,5 @@ def _layout(names: tuple[str, ...]) -> Shape:
     if counts not in SHAPES:
         has = f"{' and '.join(sorted(counts))} do not make a count" if counts else "it counts nothing"
         raise ValueError(f"{has}; a line has one of: {'; '.join(SHAPES.values())}")
-    return SHAPES[counts]
+    shape = SHAPES[counts]
+    return shape, shape is Shape.SHARE and "user" not in names, _RARE.isdisjoint(names)

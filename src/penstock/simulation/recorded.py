@@ -13,6 +13,7 @@ from penstock.simulation.lines import Line, Shape, line_of
 _QUOTED = 5
 
 #: Shapes that one metric may mix: they come to the same.
+_HISTOGRAM = Shape.HISTOGRAM
 _FAMILIES: Mapping[Shape, Shape] = {Shape.BUCKETS: Shape.HISTOGRAM, Shape.LEVELS: Shape.LEVEL}
 
 
@@ -48,6 +49,8 @@ class _Seen:
 
     shape: Shape
     line: int
+    #: How the last line was written; a line that is written like it needs no check, unless it brings edges.
+    last: Shape
     edges_ms: set[float] = field(default_factory=set)
     bucket_edges: frozenset[float] | None = None
 
@@ -73,21 +76,24 @@ class Recorder:
     def add(self, text: bytes) -> None:
         """Take one line in. An empty one is no line; a bad one is kept for the end."""
         self._n += 1
-        if not text.strip():
+        if not text or text.isspace():
             return
         try:
             line = line_of(text)
-            self._check(line)
+            at_s, shape, measure, probes, node, seq = line
+            seen = self._metrics.get(measure.metric)
+            if seen is None or shape is not seen.last or seen.shape is _HISTOGRAM:
+                self._check(line)
         except ValueError as error:
             self._n_bad += 1
             if len(self._bad) < _QUOTED:
                 self._bad.append(f"line {self._n}: {error}")
             return
-        if self._at_s is None or line.at_s > self._at_s:
+        if self._at_s is None or at_s > self._at_s:
             self._close()
-            self._at_s = line.at_s
-        self._pods[line.measure.canary].add(line.measure.pod)
-        self._ledgers[line.probes].add(line.measure, node=line.node, seq=line.seq)
+            self._at_s = at_s
+        self._pods[measure.canary].add(measure.pod)
+        self._ledgers[probes].add(measure, node=node, seq=seq)
 
     def end(self) -> Record:
         """Return the record. Raises UnreadableLines or InvalidRecord."""
@@ -118,10 +124,11 @@ class Recorder:
         name, shape = line.measure.metric, _FAMILIES.get(line.shape, line.shape)
         seen = self._metrics.get(name)
         if seen is None:
-            seen = self._metrics[name] = _Seen(shape, self._n)
+            seen = self._metrics[name] = _Seen(shape, self._n, line.shape)
         elif seen.shape is not shape:
             raise ValueError(f"{name} is written as {line.shape} here, and as {seen.shape} in line {seen.line}")
-        if shape is Shape.HISTOGRAM:
+        seen.last = line.shape
+        if shape is _HISTOGRAM:
             self._check_edges(line, seen)
 
     def _check_edges(self, line: Line, seen: _Seen) -> None:
@@ -155,6 +162,9 @@ def _edges(seen: _Seen) -> Edges:
 def _rebinned(ticks: Iterable[Tick], edges: Mapping[str, Edges]) -> Iterator[Tick]:
     """Name the bins of histograms by their lower edges, now that all edges are known."""
     foreign = {name: one for name, one in edges.items() if isinstance(one, ForeignEdges)}
+    if not foreign:
+        yield from ticks
+        return
     for tick in ticks:
         if any(measure.metric in foreign for measure in tick.measures):
             measures = tuple(

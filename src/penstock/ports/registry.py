@@ -39,8 +39,8 @@ class RegistryStore(Protocol):
       (PrecedenceTaken); registering the very same version again changes nothing and returns what is there.
     - Stages change as registry/stage.py says (IllegalStage). An unknown version is UnknownVersion.
     - A quarantined or removed version is never promoted nor given an alias (Quarantined, Removed). `latest`, `previous`
-      and a `challenger` that nobody set pass it over; what names it otherwise (its number, an alias, `champion`) still finds it, unless it was
-      removed (Removed).
+      and a `challenger` that nobody set pass it over; what names it otherwise (its number, an alias, `champion`) still
+      finds it, unless it was removed (Removed).
     - Versions that do not fit each other are never promoted together (Incompatible, with what would fit).
     - `champion` is the last promoted version; `latest` the highest stable; see registry/reference.py for the others.
     - A version that serves, is a canary, bears an alias or is one of the last three stable ones is neither marked for deletion

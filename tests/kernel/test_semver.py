@@ -2,7 +2,7 @@
 
 import pytest
 import semver
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.kernel.errors import InvalidRange, InvalidSemVer
@@ -26,8 +26,11 @@ def readable(text: str) -> bool:
 
 
 _versions = texts().filter(readable)
+#: The first examples compile patterns, which takes its time on a busy machine; this is no test of speed.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@_patient
 @given(_versions, _versions)
 def test_the_order_is_the_one_of_python_semver(a: str, b: str) -> None:
     ours, theirs = (SemVer.parse(a), SemVer.parse(b)), (semver.Version.parse(a), semver.Version.parse(b))
@@ -36,6 +39,7 @@ def test_the_order_is_the_one_of_python_semver(a: str, b: str) -> None:
     assert (ours[0] >= ours[1]) == (theirs[0] >= theirs[1])
 
 
+@_patient
 @given(_versions, _versions, _versions)
 def test_the_order_is_total_and_transitive_and_the_keys_have_it(a: str, b: str, c: str) -> None:
     x, y, z = (SemVer.parse(text) for text in (a, b, c))
@@ -45,6 +49,7 @@ def test_the_order_is_total_and_transitive_and_the_keys_have_it(a: str, b: str, 
     assert x != y or hash(x) == hash(y)
 
 
+@_patient
 @given(_versions)
 def test_what_is_written_is_read_again(text: str) -> None:
     version = SemVer.parse(text)
@@ -52,6 +57,7 @@ def test_what_is_written_is_read_again(text: str) -> None:
     assert SemVer.parse(f"v{text}"[:64]) == version or len(text) == 64
 
 
+@_patient
 @given(st.text(max_size=12) | _versions)
 def test_what_is_read_is_what_python_semver_reads(text: str) -> None:
     ours = text.removeprefix("v")

@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.table import Row, options, report, row
 from penstock import Pipeline, Slot
 from penstock.runtime import Parts, SwapReport
+from penstock.runtime.request import REQUEST, Request
 
 _PARTS = ("acoustic", "vocoder")
 _WEIGHT_BYTES = 1 << 20
@@ -102,7 +103,12 @@ class Bench:
         self.n_swaps += 1
         version = str(self.n_swaps)
         if swapping:
-            done = self.pipeline.swap(dict.fromkeys(_PARTS, version))
+            wanted = dict.fromkeys(_PARTS, version)
+            if self.n_swaps % 2:
+                done = self.pipeline.swap(wanted)
+            else:  # as a control plane does it
+                self.pipeline.prepare(wanted)
+                done = self.pipeline.switch(wanted)
             self.switch_s.append(done.seconds_switching)
         else:
             for maker in self.makers.values():
@@ -177,6 +183,15 @@ def _lease_us(slot: Slot[object] | Pipeline, n: int) -> float:
     return (time.thread_time() - began_s) / n * 1e6
 
 
+def _canarys_lease_us(pipeline: Pipeline, n: int) -> float:
+    """Measure it in a request to a mounted server."""
+    token = REQUEST.set(Request(pipeline.stage.pointer, canary=True))
+    try:
+        return _lease_us(pipeline, n)
+    finally:
+        REQUEST.reset(token)
+
+
 def _p99_ms(latencies_s: list[float]) -> float:
     return float(np.percentile(latencies_s, 99)) * 1e3
 
@@ -217,10 +232,13 @@ def _quiet(n_rounds: int, n_leases: int) -> list[Row]:
     pipeline = Pipeline({part: Slot(part, load=str) for part in _PARTS})
     slot.swap("1")
     pipeline.swap(dict.fromkeys(_PARTS, "1"))
+    pipeline.prepare(dict.fromkeys(_PARTS, "2"))
+    pipeline.split(dict.fromkeys(_PARTS, "2"))
     swaps: list[SwapReport] = [slot.swap(str(n)) for n in range(2, 202)]
     return [
         row("lease on a slot", [_lease_us(slot, n_leases) for _ in range(n_rounds)], "us", "<= 2"),
         row("lease on a pipeline", [_lease_us(pipeline, n_leases) for _ in range(n_rounds)], "us", "<= 2"),
+        row("the same, of the canary", [_canarys_lease_us(pipeline, n_leases) for _ in range(n_rounds)], "us", "<= 2"),
         row("the switch, nothing else running", [s.seconds_switching * 1e6 for s in swaps], "us"),
     ]
 

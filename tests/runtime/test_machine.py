@@ -16,8 +16,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from penstock.kernel.errors import NothingWarm, SlotEmpty, SwapRefused
+from penstock.kernel.errors import NothingWarm, SlotEmpty, StillServing, SwapRefused
 from penstock.runtime import Pipeline
+from penstock.runtime.request import REQUEST, Request
 from tests.runtime.conftest import Maker, Model, fingerprint_of, gathered
 
 PARTS = ("acoustic", "vocoder")
@@ -49,7 +50,13 @@ class Held:
 
 
 class Swaps(RuleBasedStateMachine):
-    """Two slots, joined in a pipeline at some moment, and requests that come and go."""
+    """Two slots, joined in a pipeline at some moment, and requests that come and go.
+
+    Attributes:
+        serves: part -> the version that everybody gets.
+        canary: the same for the canary's requests, while one is split off; only of a pipeline.
+        prepared: what must stay ready.
+    """
 
     held = Bundle("held")
 
@@ -60,6 +67,8 @@ class Swaps(RuleBasedStateMachine):
         self.slots = {part: maker.slot(keep=keep) for part, maker in self.makers.items()}
         self.pipeline: Pipeline | None = None
         self.serves: dict[str, str] = {}
+        self.canary: dict[str, str] | None = None
+        self.prepared: set[tuple[str, str]] = set()
         self.out: list[Held] = []
 
     @precondition(lambda self: self.pipeline is None)
@@ -79,17 +88,85 @@ class Swaps(RuleBasedStateMachine):
         self._swap(wanted, fault, self.pipeline.swap, wanted, drain_first=drain_first and not self.out)
 
     def _swap(self, wanted: dict[str, str], fault: str | None, swap: Any, asked: Any, *, drain_first: bool) -> None:
+        drain_first = drain_first and self.canary is None
+        self._break(wanted, fault)
+        changed = {part for part, version in wanted.items() if self.serves.get(part) != version}
+        drained = drain_first and any(self.slots[part].seat.shelf.find(wanted[part]) is None for part in changed)
+        try:
+            swap(asked, drain_first=drain_first)
+            self._served(wanted)
+        except SwapRefused:
+            assert fault
+        if drained:
+            self.prepared = {(part, version) for part, version in self.prepared if part not in changed}
+        self._mend()
+
+    def _served(self, versions: dict[str, str]) -> None:
+        self.serves |= versions
+        self.prepared -= set(versions.items())
+
+    def _break(self, wanted: dict[str, str], fault: str | None) -> None:
         for part, version in wanted.items():
             if fault and self.serves.get(part) != version:
                 self.makers[part].broken[fault].add(version)
-        try:
-            swap(asked, drain_first=drain_first)
-            self.serves |= wanted
-        except SwapRefused:
-            assert fault
+
+    def _mend(self) -> None:
         for maker in self.makers.values():
             for versions in maker.broken.values():
                 versions.clear()
+
+    @rule(part=_PART, version=_VERSION, fault=_FAULT)
+    def prepare(self, part: str, version: str, fault: str | None) -> None:
+        self._break({part: version}, fault)
+        try:
+            self.slots[part].prepare(version)
+            if self.serves.get(part) != version:
+                self.prepared.add((part, version))
+        except SwapRefused:
+            assert fault
+        self._mend()
+
+    @rule(part=_PART, version=_VERSION)
+    def switch(self, part: str, version: str) -> None:
+        ready, n_loads = self._versions_ready(part), len(self.makers[part].loads)
+        try:
+            self.slots[part].switch(version)
+            assert version in ready
+            self._served({part: version})
+        except SwapRefused:
+            assert version not in ready
+        assert len(self.makers[part].loads) == n_loads
+
+    @precondition(lambda self: self.pipeline)
+    @rule(part=_PART, version=_VERSION)
+    def split(self, part: str, version: str) -> None:
+        assert self.pipeline
+        ready = self._versions_ready(part)
+        try:
+            self.pipeline.split({part: version})
+        except SwapRefused:
+            assert version not in ready
+        except SlotEmpty:
+            assert len(self.serves | {part: version}) < len(PARTS)
+        else:
+            self.canary = self.serves | {part: version}
+            if self.serves.get(part) != version:
+                self.prepared.add((part, version))
+
+    @precondition(lambda self: self.canary)
+    @rule()
+    def end_split(self) -> None:
+        assert self.pipeline
+        self.pipeline.split(None)
+        self.canary = None
+
+    @rule(part=_PART, version=_VERSION)
+    def give_up(self, part: str, version: str) -> None:
+        try:
+            self.slots[part].give_up(version)
+            self.prepared.discard((part, version))
+        except StillServing:
+            assert version in (self.serves.get(part), (self.canary or {}).get(part))
 
     @rule(part=_PART)
     def roll_back_one(self, part: str) -> None:
@@ -100,14 +177,14 @@ class Swaps(RuleBasedStateMachine):
             return
         assert report.version in before
         assert len(self.makers[part].loads) == n_loads
-        self.serves[part] = report.version
+        self._served({part: report.version})
 
     @precondition(lambda self: self.pipeline)
     @rule()
     def roll_back_all(self) -> None:
         assert self.pipeline
         try:
-            self.serves = self.pipeline.roll_back().versions
+            self._served(self.pipeline.roll_back().versions)
         except NothingWarm:
             return
 
@@ -124,18 +201,21 @@ class Swaps(RuleBasedStateMachine):
         return self._taken(lease, said, {part: lease.version}, set(self._ready(PARTS if self.pipeline else (part,))))
 
     @precondition(lambda self: self.pipeline)
-    @rule(target=held)
-    def lease_all(self) -> Any:
+    @rule(target=held, canary=st.booleans())
+    def lease_all(self, canary: bool) -> Any:
         assert self.pipeline
+        token = REQUEST.set(Request(self.pipeline.stage.pointer, canary=canary))
         try:
             lease = self.pipeline.lease()
         except SlotEmpty:
             assert len(self.serves) < len(PARTS)
             return multiple()
+        finally:
+            REQUEST.reset(token)
         parts = lease.__enter__()
-        assert parts.versions == self.serves
+        assert parts.versions == (self.canary if canary and self.canary else self.serves)
         said = lease.stream({part: model.say() for part, model in parts.items()} for _ in range(1000))
-        return self._taken(lease, said, dict(parts.versions), set(self._ready(PARTS)))
+        return self._taken(lease, said, dict(parts.versions), set(parts.values()))
 
     def _taken(self, lease: Any, said: Iterator[dict[str, str]], versions: dict[str, str], needs: set[Model]) -> Held:
         self.out.append(Held(lease, said, versions, needs))
@@ -163,6 +243,16 @@ class Swaps(RuleBasedStateMachine):
         shelves = (self.slots[part].seat.shelf for part in parts)
         return [shelf.serving.model for shelf in shelves if shelf.serving]
 
+    def _versions_ready(self, part: str) -> set[str]:
+        return {loaded.version for loaded in self.slots[part].seat.shelf.ready()}
+
+    @invariant()
+    def what_is_prepared_stays_ready(self) -> None:
+        for part, version in self.prepared:
+            assert version in self._versions_ready(part)
+        if self.pipeline:
+            assert self.pipeline.canary == self.canary
+
     @invariant()
     def what_was_swapped_in_serves(self) -> None:
         for part, slot in self.slots.items():
@@ -183,6 +273,8 @@ class Swaps(RuleBasedStateMachine):
         needed = {model for each in self.out for model in each.needs}
         for slot in self.slots.values():
             needed |= {loaded.model for loaded in slot.seat.shelf.ready()}
+            canary = slot.seat.pointer.canary
+            needed |= {loaded.model for loaded in canary.loaded.values()} if canary else set()
         models = [model for maker in self.makers.values() for model in maker.models]
         assert gathered(lambda: all(model.n_unloads == (model not in needed) for model in models))
 

@@ -1,8 +1,10 @@
 """A mounted server's routes, over real ASGI and WSGI servers."""
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import pytest
 
 from penstock.runtime import Slot
@@ -78,18 +80,28 @@ def test_an_attached_server_forwards_and_changes_nothing_itself(toy: Toy) -> Non
     ("method", "path", "body", "status", "said"),
     [
         ("POST", "/penstock/v1/prepare", b"{", 400, "no JSON object"),
+        ("POST", "/penstock/v1/prepare", b"[" * 50_000, 400, "no JSON object"),
+        ("POST", "/penstock/v1/prepare", b"\xff", 400, "no JSON object"),
+        ("POST", "/penstock/v1/split", b"{}", 400, "end the split with null"),
+        (
+            "POST",
+            "/rollback/vocoder",
+            b'{"to_versoin": "2.0.0"}',
+            400,
+            "has a field 'to_versoin'; it may have to_version",
+        ),
         ("POST", "/penstock/v1/prepare", b"[]", 400, "no JSON object"),
         ("POST", "/penstock/v1/prepare", b"{}", 400, "name the versions"),
         ("POST", "/penstock/v1/prepare", b'{"versions": {"vocoder": 1}}', 400, "name the versions"),
         ("POST", "/penstock/v1/prepare", b'{"versions": {"vocoder": "a b"}}', 400, "cannot name a version"),
         ("POST", "/penstock/v1/prepare", b'{"versions": {"emotion": "1.0.0"}}', 404, "no part 'emotion'"),
-        ("POST", "/penstock/v1/prepare", b" " * (BODY_LIMIT_BYTES + 1), 400, "longer than"),
+        ("POST", "/penstock/v1/prepare", b" " * (BODY_LIMIT_BYTES + 1), 413, "longer than"),
         ("POST", "/penstock/v1/switch", b'{"versions": {"vocoder": "2.0.0"}}', 409, "not prepared"),
         ("POST", "/penstock/v1/switch", b'{"versions": {"vocoder": "1.0.0"}, "release": 1}', 400, "release is no text"),
         ("POST", "/penstock/v1/attach", b'{"control_plane": "ftp://x", "service": "tts"}', 400, "attach needs"),
         ("POST", "/penstock/v1/release", b'{"versions": {"vocoder": "1.0.0"}}', 409, "it serves"),
-        ("GET", "/penstock/v1/prepare", b"", 400, "takes POST"),
-        ("POST", "/version", b"", 400, "takes GET"),
+        ("GET", "/penstock/v1/prepare", b"", 405, "takes POST"),
+        ("POST", "/version", b"", 405, "takes GET"),
         ("GET", "/penstock/v1/nothing", b"", 404, "/penstock/v1/nothing"),
     ],
 )
@@ -99,10 +111,68 @@ def test_wrong_requests_get_one_sentence(toy: Toy, method: str, path: str, body:
     assert toy.client.get("/version").json()["version"] == BEFORE
 
 
-def test_what_came_through_a_proxy_is_not_of_this_machine(toy: Toy) -> None:
-    answer = toy.post("/rollback/vocoder", x_forwarded_for="10.0.0.9")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x_forwarded_for": "10.0.0.9"},
+        {"x_forwarded_for": "127.0.0.1"},
+        {"forwarded": "for=10.0.0.9"},
+        {"x_real_ip": "10.0.0.9"},
+        {"via": "1.1 proxy"},
+        {"x_penstock_arm": "stable"},
+        {"origin": "https://example.org"},
+        {"host": "rebound.example.org"},
+        {"host": "[::1"},
+    ],
+)
+def test_only_callers_on_this_machine_may_without_a_token(toy: Toy, headers: dict[str, str]) -> None:
+    answer = toy.post("/rollback/vocoder", {"to_version": "2.0.0"}, **headers)
     assert answer.status_code == 403
     assert "token" in answer.json()["error"]
+    assert toy.client.get("/version").json()["version"] == BEFORE
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer s3cre", "Basic s3cret", "s3cret"])
+def test_a_wrong_token_opens_nothing(given: str) -> None:
+    node = Node(Slot("vocoder", load=str), admin_token="s3cret")
+
+    def ask(authorization: str) -> Answer:
+        return node.answer(Asked("GET", "/penstock/v1/slots", {"authorization": authorization}, "127.0.0.1"))
+
+    assert ask(given).status == 403
+    assert b"s3cret" not in ask(given).body
+    assert ask("bearer s3cret").status == 200
+
+
+def test_whose_address_is_not_known_may_not() -> None:
+    node = Node(Slot("vocoder", load=str))
+    for peer, status in ((None, 403), ("10.0.0.9", 403), ("unix:", 403), ("::1", 200), ("::ffff:127.0.0.1", 200)):
+        asked = Asked("GET", "/penstock/v1/slots", {"host": "localhost:80"}, peer)
+        assert node.answer(asked).status == status
+
+
+def test_a_body_that_breaks_off_is_no_order(toy: Toy) -> None:
+    toy.post("/rollback/vocoder", {"to_version": "2.0.0"}).raise_for_status()
+    with socket.create_connection((toy.endpoint.host, toy.endpoint.port), 10.0) as connection:
+        connection.sendall(b"POST /rollback/vocoder HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 30\r\n\r\n{")
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(4096)
+    assert answer == b"" or b" 400 " in answer
+    assert toy.client.get("/version").json()["version"] == AFTER
+
+
+def test_loads_stop_neither_health_nor_a_rollback() -> None:
+    with Toy() as toy, ThreadPoolExecutor(50) as pool:
+        toy.post("/rollback/vocoder", {"to_version": "2.0.0"}).raise_for_status()
+        loads = [pool.submit(toy.post, "/penstock/v1/prepare", {"versions": {"vocoder": "5.0.0"}}) for _ in range(50)]
+        while not toy.client.get("/penstock/v1/slots").json()["busy"]:
+            pass
+        assert toy.client.get("/health").status_code == 200
+        assert toy.post("/rollback/vocoder").json()["new_version"] == "1.0.0"
+        toy.kill()
+        for load in loads:
+            with pytest.raises(httpx2.TransportError):
+                load.result()
 
 
 def test_prometheus_finds_requests_by_the_versions_that_answered_them(toy: Toy) -> None:
@@ -160,7 +230,7 @@ def test_a_lone_slot_is_a_component_by_its_name() -> None:
     node = Node(slot)
 
     def ask(method: str, path: str, body: bytes = b"") -> Answer:
-        return node.answer(Asked(method, path, {}, None, body))
+        return node.answer(Asked(method, path, {"host": "127.0.0.1"}, "127.0.0.1", body))
 
     assert ask("GET", "/health").status == 503
     assert b'"starting"' in ask("GET", "/health").body
@@ -170,7 +240,7 @@ def test_a_lone_slot_is_a_component_by_its_name() -> None:
     assert ask("POST", "/penstock/v1/split", b'{"versions": {"vocoder": "2.0.0"}}').status == 200
     assert ask("POST", "/penstock/v1/split", b'{"versions": null}').status == 200
     assert ask("POST", "/penstock/v1/switch", b'{"versions": {"vocoder": "2.0.0"}}').status == 200
-    assert node.label(None) == slot.version == "2.0.0"
+    assert node.label() == slot.version == "2.0.0"
     assert ask("POST", "/rollback/vocoder", b'{"to_version": "1.0.0"}').status == 200
     assert slot.version == "1.0.0"
     assert ask("POST", "/penstock/v1/release", b'{"versions": {"vocoder": "2.0.0"}}').status == 200

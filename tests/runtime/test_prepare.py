@@ -1,5 +1,7 @@
 """Versions that are prepared, switched to without a load, split off for a canary, and given up."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,8 +17,9 @@ from penstock.kernel.errors import (
     UnknownPart,
 )
 from penstock.runtime import Pipeline, Slot
+from penstock.runtime.lease import Bundle, Pointer
 from penstock.runtime.request import REQUEST, Request, report_audio
-from tests.runtime.conftest import Maker, Model, SlowMaker, fingerprint_of
+from tests.runtime.conftest import Maker, Model, SlowMaker, fingerprint_of, gathered
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def test_asking_again_changes_nothing(maker: Maker) -> None:
 def test_a_switch_never_loads(maker: Maker) -> None:
     slot = maker.slot()
     slot.swap("1")
-    with pytest.raises(SwapRefused, match=r"2: it is not prepared. 1 still serves"):
+    with pytest.raises(SwapRefused, match=r"2: it is not prepared\. 1 still serves"):
         slot.switch("2")
     with pytest.raises(SwapRefused, match="it is not prepared"):
         slot.split("2")
@@ -274,8 +277,8 @@ def test_joining_a_pipeline_ends_the_split(maker: Maker) -> None:
     pipeline = Pipeline({"vocoder": slot})
     assert pipeline.canary is None
     assert said(slot, canary=True) == "1"
-    pipeline.switch({"vocoder": "2"})
-    assert said(slot) == "2"
+    pipeline.give_up({"vocoder": "2"})
+    assert maker.unloads == ["2"]
 
 
 def test_a_pipelines_canary_is_one_set() -> None:
@@ -302,7 +305,7 @@ def test_all_or_nothing_is_prepared() -> None:
     makers = {"acoustic": Maker("acoustic"), "vocoder": Maker("vocoder")}
     pipeline = Pipeline({part: maker.slot() for part, maker in makers.items()})
     makers["vocoder"].broken["load"].add("2")
-    with pytest.raises(SwapRefused, match=r"weights.bin is truncated"):
+    with pytest.raises(SwapRefused, match="is truncated"):
         pipeline.prepare({"acoustic": "2", "vocoder": "2"})
     assert makers["acoustic"].unloads == ["2"]
     assert {part: state.prepared for part, state in pipeline.states.items()} == {"acoustic": (), "vocoder": ()}
@@ -317,3 +320,105 @@ def test_audio_is_counted_in_requests_only(maker: Maker) -> None:
         report_audio(1.5)
         report_audio(0.5)
     assert request.audio_s == 2.0
+
+
+def test_a_rollback_never_returns_to_what_made_room_for_a_load_that_failed(maker: Maker) -> None:
+    free = [3 << 30]
+
+    def load(version: str) -> Model:
+        free[0] -= 1 << 30
+        return maker.load(version)
+
+    def unload(model: Model) -> None:
+        maker.unload(model)
+        free[0] += 1 << 30
+
+    slot = Slot("vocoder", load, check=maker.check, unload=unload, free_gpu_bytes=lambda: free[0])
+    pipeline = Pipeline({"vocoder": slot})
+    pipeline.swap({"vocoder": "1"})
+    pipeline.swap({"vocoder": "2"})
+    free[0] -= 1 << 30  # somebody else takes it
+    maker.broken["check"].add("3")
+    with pytest.raises(SwapRefused, match="its check returned False"):
+        pipeline.swap({"vocoder": "3"})
+    assert maker.unloads == ["1", "3"]
+    with pytest.raises(NothingWarm):
+        pipeline.roll_back()
+    with pipeline.lease() as parts:
+        assert parts["vocoder"].say() == fingerprint_of("vocoder", "2")
+
+
+def test_what_is_prepared_makes_no_room(maker: Maker) -> None:
+    free = [3 << 30]
+
+    def load(version: str) -> Model:
+        free[0] -= 1 << 30
+        return maker.load(version)
+
+    slot = Slot("vocoder", load, free_gpu_bytes=lambda: free[0])
+    slot.swap("1")
+    slot.swap("2")
+    slot.prepare("1")
+    free[0] = 0
+    with pytest.raises(DoesNotFit):
+        slot.prepare("3")
+    assert (slot.warm, slot.prepared) == (("1",), ("1",))
+
+
+def test_splits_that_come_and_go_unload_nothing_that_is_leased(maker: Maker) -> None:
+    slot = maker.slot(keep=0)
+    slot.swap("0")
+    done = threading.Event()
+    answered = Counter[str]()
+
+    def ask(*, canary: bool) -> None:
+        while not done.is_set():
+            with asked_by(slot, canary=canary), slot.lease() as model:
+                assert model.say() == fingerprint_of("vocoder", model.version)  # raises when it was unloaded
+                assert canary or model.version == "0"
+                answered[model.version] += 1
+
+    with ThreadPoolExecutor() as pool:
+        clients = [pool.submit(ask, canary=canary) for canary in (True, True, True, False)]
+        for version in map(str, range(1, 200)):
+            slot.prepare(version)
+            slot.split(version)
+            while int(version) % 10 == 0 and not answered[version] and not any(client.done() for client in clients):
+                done.wait(0.001)
+            slot.split(None)
+            slot.give_up(version)
+        done.set()
+        for client in clients:
+            client.result()
+    assert {str(n) for n in range(10, 200, 10)} <= set(answered)
+    assert gathered(lambda: len(maker.unloads) == 199)
+
+
+class LatePointer:
+    """Says what serves a request, while a split overtakes whoever asked: the narrowest race there is."""
+
+    def __init__(self, pointer: Pointer, overtake: Iterator[object]) -> None:
+        self.pointer = pointer
+        self.overtake = overtake
+
+    def seen_by(self, request: Request) -> Bundle:
+        read = self.pointer.seen_by(request)
+        next(self.overtake, None)
+        return read
+
+
+def test_a_canarys_lease_that_is_overtaken_looks_again(maker: Maker) -> None:
+    slot = maker.slot()
+    slot.swap("1")
+    slot.prepare("2")
+    slot.split("2")
+
+    def overtake() -> Iterator[None]:
+        slot.split(None)
+        slot.give_up("2")
+        yield
+
+    slot.seat.pointer = LatePointer(slot.seat.stage.pointer, overtake())  # type: ignore[assignment]
+    with asked_by(slot, canary=True), slot.lease() as model:
+        assert model.say() == fingerprint_of("vocoder", "1")
+    assert maker.unloads == ["2"]

@@ -39,8 +39,26 @@ async def test_a_server_that_is_killed_while_it_loads_is_unreachable_at_once() -
         while not (await asyncio.to_thread(toy.client.get, "/penstock/v1/slots")).json()["busy"]:  # noqa: ASYNC110 - another process's state has no event
             await asyncio.sleep(0.01)
         toy.kill()
-        with pytest.raises(EndpointUnreachable):
+        with pytest.raises(EndpointUnreachable) as died:
             await asyncio.wait_for(loading, 5.0)
+        said = f"{toy.endpoint.url} does not answer: it broke off before it answered to prepare."
+        assert died.value.message == said
+    await servers.close()
+
+
+async def test_a_server_that_is_killed_before_it_reads_a_switch_is_named() -> None:
+    servers = SlotServers()
+    with Toy() as toy:
+        await servers.prepare(toy.endpoint, {"vocoder": GOOD}, timeout_s=30.0)
+        toy.halt()
+        order = servers.switch(toy.endpoint, {"vocoder": GOOD}, release="second", timeout_s=30.0)
+        switching = asyncio.ensure_future(order)
+        await asyncio.wait([switching], timeout=0.2)  # the order is on its way, and nobody reads it
+        toy.kill()
+        with pytest.raises(EndpointUnreachable, match="it broke off before it answered to switch"):
+            await switching
+        with pytest.raises(EndpointUnreachable, match="nobody takes connections there"):
+            await servers.observe(toy.endpoint, timeout_s=30.0)
     await servers.close()
 
 
@@ -69,7 +87,8 @@ async def test_a_token_must_be_the_same_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "said"),
     [
-        (b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", SwapRefused, "status 404"),
+        (b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", EndpointUnreachable, "does not mount penstock.runtime"),
+        (b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", SwapRefused, "status 500"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", EndpointUnreachable, "no JSON object"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", EndpointUnreachable, "does not say what it serves"),
     ],

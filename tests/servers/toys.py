@@ -56,6 +56,10 @@ class Toy:
         self.client.close()
         self.kill()
 
+    def halt(self) -> None:
+        """Let it do nothing any more, with its connections open."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)

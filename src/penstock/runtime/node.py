@@ -3,23 +3,17 @@
 docs/reference/node.md describes what is said. Everything here may block, so `asgi` calls it in a thread.
 """
 
-import hmac
-import ipaddress
 import json
 import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from penstock.kernel.errors import (
     AdminRefused,
     ConflictError,
-    ControlPlaneUnreachable,
     NotFoundError,
     PenstockError,
     RefusedError,
@@ -28,7 +22,8 @@ from penstock.kernel.errors import (
     UsageError,
 )
 from penstock.kernel.names import checked_version
-from penstock.runtime.lease import Bundle
+from penstock.runtime import upstream
+from penstock.runtime.admission import TOKEN_VARIABLE, check_admission
 from penstock.runtime.meters import CONTENT_TYPE, Meters
 from penstock.runtime.parts import Mounted
 from penstock.runtime.pipeline import Pipeline
@@ -43,9 +38,17 @@ ARM_HEADER, ATTEMPT_HEADER = "x-penstock-arm", "x-envoy-attempt-count"
 VERSION_HEADER = "x-model-version"
 #: An admin's body is a few names; anything longer is a mistake.
 BODY_LIMIT_BYTES = 64 * 1024
-#: How long the control plane may take for a rollback that was forwarded to it, seconds.
-_FORWARD_S = 60.0
+#: What these routes' bodies may hold. A field that is misspelt would mean something else: it is refused.
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "prepare": ("versions",),
+    "switch": ("versions", "release"),
+    "split": ("versions", "release"),
+    "release": ("versions",),
+    "attach": ("control_plane", "service"),
+}
 _JSON = "application/json"
+#: How much of what was asked is quoted in an answer.
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,15 @@ class Asked:
 
     Attributes:
         headers: lower-case names.
-        peer: the address it came from; None for a socket of this machine.
+        peer: the address it came from; None where that is not known.
+        body: None when it did not come whole.
     """
 
     method: str
     path: str
     headers: Mapping[str, str]
     peer: str | None
-    body: bytes = b""
+    body: bytes | None = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Node:
         self.draining = False
         self._model = model
         self._facts = dict(facts or {})
-        self._token = admin_token or os.environ.get("PENSTOCK_ADMIN_TOKEN") or None
+        self._token = admin_token or os.environ.get(TOKEN_VARIABLE) or None
         self._attached: tuple[str, str] | None = None
         self._busy = threading.Lock()
         self._admin: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
@@ -125,8 +129,9 @@ class Node:
         versions = self.parts.versions_in(request.bundle)
         self.meters.count(versions, status=status, seconds=seconds, audio_s=request.audio_s)
 
-    def label(self, bundle: Bundle | None) -> str:
-        """Return `X-Model-Version` of a request that leased a bundle; of one that leased none, what serves."""
+    def label(self, request: Request | None = None) -> str:
+        """Return `X-Model-Version` of a request: what it leased; where it leased nothing, what would serve it."""
+        bundle = None if request is None else request.bundle or request.pointer.seen_by(request)
         return self.parts.label(self.parts.versions_in(bundle))
 
     def answer(self, asked: Asked) -> Answer:
@@ -146,18 +151,18 @@ class Node:
         if asked.path == "/health":
             _check_method(asked, "GET")
             return self._health()
-        self._check_admin(asked)
+        check_admission(asked.headers, asked.peer, self._token)
         if asked.path.startswith(_ROLLBACK):
             _check_method(asked, "POST")
-            return self._rolled_back(asked.path.removeprefix(_ROLLBACK), _object_in(asked.body))
+            return self._rolled_back(asked.path.removeprefix(_ROLLBACK), _object_in(asked, ("to_version",)))
         what = asked.path.removeprefix(_PREFIX)
         if what == "slots":
             _check_method(asked, "GET")
             return _json(self._state())
         if what not in self._admin:
-            raise NotFoundError(detail=f"this server has no {asked.path}.")
+            raise NotFoundError(detail=f"this server has no {asked.path[:_SHOWN]}.")
         _check_method(asked, "POST")
-        return _json({**self._admin[what](_object_in(asked.body)), **self._state()})
+        return _json({**self._admin[what](_object_in(asked, _FIELDS[what])), **self._state()})
 
     def _health(self) -> Answer:
         ready = len(self.parts.versions) == len(self.parts.shelves)
@@ -207,7 +212,9 @@ class Node:
         return {}
 
     def _split(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        versions = None if asked.get("versions") is None else _versions_in(asked)
+        if "versions" not in asked:
+            raise UsageError(detail="name the versions, or end the split with null.")
+        versions = None if asked["versions"] is None else _versions_in(asked)
         self.parts.split(versions, _name_in(asked, "release"))
         return {}
 
@@ -230,7 +237,7 @@ class Node:
         before = self.parts.versions.get(component)
         try:
             if self._attached is not None:
-                _forward(*self._attached, component, to)
+                upstream.roll_back(*self._attached, component, to)
             else:
                 self.parts.roll_back(component, None if to is None else checked_version(to))
         except PenstockError as error:
@@ -240,59 +247,29 @@ class Node:
         message = f"{component} {now} serves" + (f" instead of {before}" if now != before else ", as before")
         return _json({"status": "success", "new_version": now, "message": message})
 
-    def _check_admin(self, asked: Asked) -> None:
-        """Raise AdminRefused for who may not switch versions."""
-        if self._token is not None:
-            given = asked.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                raise AdminRefused(why="the bearer token is missing or wrong")
-            return
-        forwarded = [name for name in ("forwarded", "x-forwarded-for") if name in asked.headers]
-        if forwarded or not _is_local(asked.peer):
-            raise AdminRefused(why="it has no token, so only its own machine may, and not through a proxy")
-
-
-def _forward(control_plane: str, service: str, component: str, to: str | None) -> None:
-    """Have the control plane roll back: a change behind its back would be reconciled away."""
-    url = f"{control_plane}/v1/services/{quote(service, safe='')}/rollback"
-    body = json.dumps({"component": component, "to": to, "reason": f"asked for at a server of {service}"}).encode()
-    request = urllib.request.Request(url, body, {"content-type": _JSON, "x-penstock-actor": "node"})  # noqa: S310 - `attach` takes http and https only
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=_FORWARD_S) as answer:
-            answer.read()
-    except urllib.error.HTTPError as error:
-        said = json.loads(error.read() or b"{}")
-        raise ConflictError(detail=str(said.get("detail", f"the control plane answered {error.code}."))) from None
-    except OSError:
-        raise ControlPlaneUnreachable(url=control_plane) from None
-
-
-def _is_local(peer: str | None) -> bool:
-    if peer is None:
-        return True
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False
-
 
 def _check_method(asked: Asked, method: str) -> None:
     if asked.method != method and not (method == "GET" and asked.method == "HEAD"):
-        raise UsageError(detail=f"{asked.path} takes {method}, not {asked.method}.")
+        raise _WrongMethod(detail=f"{asked.path[:_SHOWN]} takes {method}, not {asked.method[:_SHOWN]}.")
 
 
-def _object_in(body: bytes) -> Mapping[str, Any]:
+def _object_in(asked: Asked, fields: tuple[str, ...]) -> Mapping[str, Any]:
+    body = asked.body
+    if body is None:
+        raise UsageError(detail="the body did not come whole, or without its length.")
     if len(body) > BODY_LIMIT_BYTES:
-        raise UsageError(detail=f"the body is longer than {BODY_LIMIT_BYTES} bytes.")
+        raise _TooLarge(detail=f"the body is longer than {BODY_LIMIT_BYTES} bytes.")
     if not body.strip():
         return {}
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise UsageError(detail="the body is no JSON object.")
+    for name in said:
+        if name not in fields:
+            raise UsageError(detail=f"the body has a field {name[:_SHOWN]!r}; it may have {', '.join(fields)}.")
     return said
 
 
@@ -329,8 +306,18 @@ def _status_of(error: PenstockError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+class _WrongMethod(UsageError):
+    __doc__ = UsageError.__doc__
+
+
+class _TooLarge(UsageError):
+    __doc__ = UsageError.__doc__
+
+
 #: The first that fits.
 _STATUSES = (
+    (_WrongMethod, HTTPStatus.METHOD_NOT_ALLOWED),
+    (_TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (AdminRefused, HTTPStatus.FORBIDDEN),

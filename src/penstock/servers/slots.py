@@ -14,6 +14,7 @@ _PREFIX = "/penstock/v1"
 _CONNECT_S = 2.0
 _FIRST_ERROR = 400
 _DENIED = (401, 403)
+_NOT_FOUND = 404
 
 
 class SlotServers:
@@ -67,18 +68,27 @@ class SlotServers:
         except TimeoutError:
             raise EndpointUnreachable(url=endpoint.url, why=f"no answer to {what} within {timeout_s:g} s") from None
         except httpx2.TransportError as error:
-            raise EndpointUnreachable(url=endpoint.url, why=str(error) or type(error).__name__) from None
+            raise EndpointUnreachable(url=endpoint.url, why=_why(error, what)) from error
         said = _object_in(answer)
         if answer.status_code in _DENIED:
             raise RefusedError(
                 detail=f"{endpoint.url} does not let this control plane switch its versions; "
                 "set the same PENSTOCK_ADMIN_TOKEN here and there."
             )
+        if answer.status_code == _NOT_FOUND and "code" not in (said or {}):
+            raise EndpointUnreachable(url=endpoint.url, why="what answers there does not mount penstock.runtime")
         if answer.status_code >= _FIRST_ERROR:
             raise _refusal(said, what, answer.status_code)
         if said is None:
             raise EndpointUnreachable(url=endpoint.url, why=f"its answer to {what} is no JSON object")
         return said
+
+
+def _why(error: httpx2.TransportError, what: str) -> str:
+    """Return in words what became of a request."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return "nobody takes connections there"
+    return f"it broke off before it answered to {what}"
 
 
 def _refusal(said: Mapping[str, Any] | None, what: str, status: int) -> SwapRefused:
@@ -110,6 +120,6 @@ def _ready(part: Mapping[str, Any]) -> tuple[str, ...]:
 def _object_in(answer: httpx2.Response) -> dict[str, Any] | None:
     try:
         said = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -51,7 +51,7 @@ def new_bucket(s3_url: str, _numbers: Iterator[int], monkeypatch: pytest.MonkeyP
 
     def make() -> str:
         name = f"bucket-{next(_numbers)}"
-        httpx2.put(f"{s3_url}/{name}").raise_for_status()
+        httpx2.put(f"{s3_url}/{name}", timeout=60.0).raise_for_status()
         return name
 
     return make

@@ -94,7 +94,7 @@ class TestBucket(_OverObstore):
     @pytest.fixture(autouse=True)
     def leaves_no_upload_open(self, place: None) -> Iterator[None]:
         yield
-        assert "<UploadId>" not in httpx2.get(f"{self.s3_url}/{self.bucket}?uploads").text
+        assert "<UploadId>" not in httpx2.get(f"{self.s3_url}/{self.bucket}?uploads", timeout=60.0).text
 
 
 class TestMemory(_OverObstore):

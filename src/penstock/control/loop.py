@@ -50,6 +50,7 @@ class ControlLoop:
         self._ticked_s = float("-inf")
         self._watchers: set[asyncio.Queue[dict[str, Any]]] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._learning: asyncio.Task[None] | None = None
         self._failures: dict[str, str] = {}
         self._leaving = asyncio.Event()
         self.stopped: asyncio.Event = asyncio.Event()
@@ -85,7 +86,9 @@ class ControlLoop:
         await asyncio.gather(*self._tasks, return_exceptions=True)  # they told what they died of
         for name, control in self.services.items():
             await self._attempt(f"leaving {name}", partial(control.leave, "the control plane was stopped"))
-            await self._attempt(f"registering {name}", partial(self.registering.take_in, control.state))
+        if self._learning is not None:
+            await self._learning
+        await self._attempt("the registry", self._register)
         self.stopped.set()
 
     async def _run(self) -> None:
@@ -139,7 +142,11 @@ class ControlLoop:
             if isinstance(result, BaseException) and not isinstance(result, NOT_WRITTEN):
                 raise result
         self._ticked_s = self.ports.clock.monotonic_s()
-        await asyncio.gather(*(self.registering.take_in(control.state) for control in controls))
+        if self._learning is None or self._learning.done():  # a slow registry must not hold the ticks up
+            self._learning = asyncio.create_task(self._attempt("the registry", self._register))
+
+    async def _register(self) -> None:
+        await asyncio.gather(*(self.registering.take_in(control.state) for control in self.services.values()))
 
     async def _read(self) -> Reading | None:
         try:

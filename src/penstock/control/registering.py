@@ -4,7 +4,7 @@ A service that the registry does not know is none of its business: its versions 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from penstock.kernel.errors import Incompatible, InvalidSemVer, PenstockError, Quarantined, RefusedError, UnknownVersion
 from penstock.ports.clock import Clock
@@ -18,6 +18,8 @@ from penstock.rollout.fleet import changed
 from penstock.rollout.state import ServiceState
 
 _ACTOR = "controller"
+#: A rollback waits no longer for what the registry has to say, seconds.
+_PATIENCE_S = 2.0
 #: A canary that is none any more goes back to one of these.
 _NOT_YET = (Stage.REGISTERED, Stage.VERIFIED)
 
@@ -26,7 +28,7 @@ class Registering:
     """The registry, as the control plane asks it. Its calls run in threads: a slow disk must not stop the loop.
 
     Attributes:
-        trouble: service -> why the registry could not take in what happened; tried again with the next change.
+        trouble: service -> why the registry could not take in what happened, or be asked; taking in is tried again.
     """
 
     def __init__(self, store: RegistryStore | None, clock: Clock) -> None:
@@ -43,22 +45,32 @@ class Registering:
         if self._store is not None:
             await asyncio.to_thread(self._check, self._store, canary, component, unverified)
 
-    async def objections(self, stable: Release, component: str) -> dict[str, str]:
-        """Return version -> what speaks against going back to it, with the other components as they are."""
+    async def objections(self, stable: Release, component: str, versions: Iterable[str]) -> dict[str, str]:
+        """Return version -> what speaks against going back to it, with the other components as they are.
+
+        A rollback does not wait for a registry that is slow or broken: then nothing is said.
+        """
         if self._store is None:
             return {}
-        return await asyncio.to_thread(self._objections, self._store, stable, component)
+        asking = asyncio.to_thread(self._objections, self._store, stable, component, tuple(versions))
+        try:
+            return await asyncio.wait_for(asking, _PATIENCE_S)
+        except TimeoutError:
+            self.trouble[stable.service] = f"the registry did not answer within {_PATIENCE_S:g} s"
+        except PenstockError as error:
+            self.trouble[stable.service] = error.message
+        return {}
 
     async def take_in(self, state: ServiceState) -> None:
         """Let the registry learn what a service's journal says: stages, quarantine, and what serves."""
         if self._store is None or not state.stable.swapped or self._taken_in.get(state.service) == state.seq:
             return
-        self._taken_in[state.service] = state.seq
         try:
             await asyncio.to_thread(self._take_in, self._store, state)
         except PenstockError as error:
             self.trouble[state.service] = error.message
         else:
+            self._taken_in[state.service] = state.seq
             self.trouble.pop(state.service, None)
 
     def _check(self, store: RegistryStore, canary: Release, component: str, unverified: bool) -> None:
@@ -82,13 +94,18 @@ class Registering:
                 service=canary.service, why="; ".join(misfits), remedy="release a version that fits what serves"
             )
 
-    def _objections(self, store: RegistryStore, stable: Release, component: str) -> dict[str, str]:
+    def _objections(
+        self, store: RegistryStore, stable: Release, component: str, versions: tuple[str, ...]
+    ) -> dict[str, str]:
         known = _known(store, stable)
         said = {}
-        for version in store.versions(Query(service=stable.service, component=component, removed=True)):
+        for number in versions:
+            version = _version(store, stable.service, component, number)
+            if version is None:
+                continue
             misfits = conflicts({**known, component: version})
             if why := version.why_unusable or "; ".join(misfits):
-                said[str(version.version)] = why
+                said[number] = why
         return said
 
     def _take_in(self, store: RegistryStore, state: ServiceState) -> None:
@@ -113,13 +130,12 @@ class Registering:
                 self._move(store, version, Stage.VERIFIED, state.reason)
 
     def _note_quarantine(self, store: RegistryStore, state: ServiceState) -> None:
-        names = dict(state.quarantine.values())
-        if not names:
-            return
-        for version in store.versions(Query(service=state.service)):
-            why = names.get(part_name(version.component, str(version.version)))
-            if why is not None and version.stage is not Stage.QUARANTINED:
-                self._move(store, version, Stage.QUARANTINED, why)
+        for name, why in state.quarantine.values():
+            for component in state.stable.versions:
+                number = name.removeprefix(part_name(component, ""))
+                version = None if number == name else _version(store, state.service, component, number)
+                if version is not None and version.stage is not Stage.QUARANTINED:
+                    self._move(store, version, Stage.QUARANTINED, why)
 
     def _move(self, store: RegistryStore, version: Version, stage: Stage, why: str) -> None:
         where = (version.service, version.component, str(version.version))
@@ -132,10 +148,16 @@ def _known(store: RegistryStore, release: Release) -> dict[str, Version]:
 
 def _found(store: RegistryStore, release: Release) -> Iterator[tuple[str, Version]]:
     for component, number in release.versions.items():
-        try:
-            yield component, store.version(release.service, component, number)
-        except (UnknownVersion, InvalidSemVer):  # the servers have it from elsewhere
-            continue
+        if version := _version(store, release.service, component, number):
+            yield component, version
+
+
+def _version(store: RegistryStore, service: str, component: str, number: str) -> Version | None:
+    """Return a version; None where the servers have it from elsewhere."""
+    try:
+        return store.version(service, component, number)
+    except (UnknownVersion, InvalidSemVer):
+        return None
 
 
 def _quarantined_twin(store: RegistryStore, version: Version) -> Version | None:

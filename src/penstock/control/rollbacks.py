@@ -27,6 +27,7 @@ from penstock.rollout.target import (
     Candidate,
     choose_rollback_target,
     component_candidates,
+    earlier_versions,
     named_target,
     rollback_candidates,
     with_version,
@@ -101,7 +102,7 @@ class Rollbacks:
             return target
         if to is not None:
             target = with_version(state, part, checked_version(to))
-            objections = await self._loop.registering.objections(state.stable, part)
+            objections = await self._loop.registering.objections(state.stable, part, [to])
             if why := state.why_quarantined(target):
                 raise Quarantined(service=state.service, version=part_name(part, to), why=why)
             if why := objections.get(to):
@@ -120,7 +121,7 @@ class Rollbacks:
         if part is None:
             return rollback_candidates(state, await self._reachable(state))
         answers = await answers_as(self._loop.ports.mirror, state.stable)
-        objections = await self._loop.registering.objections(state.stable, part)
+        objections = await self._loop.registering.objections(state.stable, part, earlier_versions(state, part))
         return component_candidates(state, part, {state.stable.number: answers}, objections)
 
     async def _reachable(self, state: ServiceState) -> dict[int, bool]:

@@ -65,7 +65,7 @@ def component_candidates(
     present = state.stable
     stands = healthy.get(present.number)
     ranked = []
-    for version in _earlier_versions(state, component):
+    for version in earlier_versions(state, component):
         release = with_version(state, component, version)
         against = objections.get(version) or _against(state, release, {release.number: stands is not False})
         ranked.append(Candidate(release, against))
@@ -82,7 +82,8 @@ def with_version(state: ServiceState, component: str, version: str) -> Release:
     return replace(state.stable, number=number, name=name, versions=versions, digest=None)
 
 
-def _earlier_versions(state: ServiceState, component: str) -> Iterator[str]:
+def earlier_versions(state: ServiceState, component: str) -> Iterator[str]:
+    """Yield the other versions that a component had in promoted releases, the newest first."""
     seen = {state.stable.versions[component]}
     for release in reversed(state.promoted):
         version = release.versions.get(component)

@@ -91,7 +91,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+@pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="mounting a file system needs root")
 def test_a_full_disk_says_so_and_the_next_push_finishes(small_disk: Path, tmp_path: Path) -> None:
     store = open_artifacts(small_disk / "store", SystemClock())
     source = written(tmp_path / "source", {"a": b"a" * 3_000_000, "b": os.urandom(4_000_000), "c": b"c" * 4_000_000})

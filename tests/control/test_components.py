@@ -175,6 +175,26 @@ async def test_a_promoted_component_goes_back_alone_though_another_was_promoted_
     assert back["versions"] == BEFORE
 
 
+async def test_what_was_loaded_for_a_rollout_that_is_over_is_given_up(fleet: Fleet) -> None:
+    await fleet.switch()
+    await fleet.to("baking")
+    await fleet.settle()
+    waiting = [fleet.servers.processes[node] for node in NODES[1:]]
+    assert all(process.prepared["vocoder"] == {"1.3.0"} for process in waiting)
+    await fleet.plane.roll_back("tts", "vocoder", actor="ann")
+    await fleet.to("idle")
+    await fleet.settle()
+    assert all(process.ready["vocoder"] == {"1.1.0"} for process in waiting)
+
+
+async def test_a_lone_server_gives_up_the_canarys_version(lone: Fleet) -> None:
+    await lone.switch()
+    await lone.to("stepping")
+    await lone.plane.roll_back("tts", "vocoder", actor="ann")
+    await lone.settle()
+    assert lone.servers.processes[NODES[0]].ready["vocoder"] == {"1.1.0"}
+
+
 async def test_a_component_that_never_was_another_one_cannot_go_back(fleet: Fleet) -> None:
     with pytest.raises(NothingToRollBack, match="vocoder never was another one"):
         await fleet.plane.roll_back("tts", "vocoder", actor="ann")

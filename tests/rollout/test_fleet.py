@@ -62,6 +62,9 @@ def test_the_rest_load_the_canary_while_it_bakes_and_switch_with_its_promotion()
     story.switch(NODES[0])
     state = story.bake()
     assert wanted(state)[NODES[1]] == Wanted("first", BEFORE, ahead={"vocoder": "1.3.0"})
+    story.take(held(state, "wait", weight_pct=100.0, paused=False))
+    assert wanted(story.state)[NODES[1]].ahead == {"vocoder": "1.3.0"}, "a hold does not throw the load away"
+    state = story.add(Kind.RESUMED, "go on", phase="baking", weight_pct=100.0)
     state = story.add(Kind.PROMOTED, "good")
     assert set(state.stable.endpoints) == set(NODES)
     assert state.promoted[-1] == state.stable

@@ -39,6 +39,7 @@ class Nodes:
         self._seen: dict[Endpoint, Serving] = {}
         self._refused: dict[Endpoint, str] = {}
         self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
+        self._switched: dict[Endpoint, asyncio.Event] = {}
 
     def want(self, goals: Mapping[Endpoint, Wanted]) -> None:
         """Take note of what each server must serve from now on. What is under way for another goal is given up."""
@@ -109,13 +110,19 @@ class Nodes:
         await asyncio.gather(*(self._attach(e, None) for e in attached))
 
     async def _mind(self, endpoint: Endpoint) -> None:
+        switched = self._switched[endpoint] = asyncio.Event()
         while True:
+            switched.clear()
             await self._look(endpoint)
             pause_s = _LOOK_S
-            if endpoint in self._seen and (missing := self._missing(endpoint)):
+            if unwanted := self._unwanted(endpoint):
+                await self._give_up(endpoint, unwanted)
+            elif endpoint in self._seen and (missing := self._missing(endpoint)):
                 await self._load(endpoint, missing)
                 pause_s = _RETRY_S if endpoint in self._refused else _LOOK_S
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await switched.wait()
 
     async def _look(self, endpoint: Endpoint) -> None:
         try:
@@ -146,6 +153,13 @@ class Nodes:
             self._refused.pop(endpoint, None)
             self.trouble.pop(endpoint, None)
 
+    async def _give_up(self, endpoint: Endpoint, unwanted: Mapping[str, str]) -> None:
+        """Free the memory of a rollout that is over."""
+        try:
+            self._seen[endpoint] = await self._servers.give_up(endpoint, unwanted, timeout_s=_PATIENCE_S)
+        except (EndpointUnreachable, RefusedError) as error:
+            self._lost(endpoint, error)
+
     async def _switch(self, endpoint: Endpoint, goal: Wanted) -> None:
         try:
             seen = self._seen[endpoint]
@@ -159,6 +173,7 @@ class Nodes:
         else:
             self._seen[endpoint] = seen
             self.trouble.pop(endpoint, None)
+            self._switched[endpoint].set()  # there may be something to give up
 
     def _lost(self, endpoint: Endpoint, error: PenstockError) -> None:
         """What it serves is not known any more, so nothing is assumed; the next look tells."""
@@ -187,6 +202,14 @@ class Nodes:
             if missing:
                 return missing
         return {}
+
+    def _unwanted(self, endpoint: Endpoint) -> dict[str, str]:
+        """Return component -> a version that a server holds ready for nothing; what it must serve comes first."""
+        goal, seen = self._goals[endpoint], self._seen.get(endpoint)
+        if seen is None or not _matches(seen, goal):
+            return {}
+        wanted = [*goal.versions.items(), *(goal.canary or {}).items(), *goal.ahead.items()]
+        return {c: v for c, versions in seen.prepared.items() for v in versions if (c, v) not in wanted}
 
 
 def _matches(seen: Serving, goal: Wanted) -> bool:

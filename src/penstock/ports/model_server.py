@@ -16,6 +16,7 @@ class Serving:
         canary: component -> version for requests of the canary's arm, or None when it does not split.
         release: what the control plane called the serving set; None when nobody told it.
         ready: component -> versions that could serve at once, the serving one among them.
+        prepared: component -> those of `ready` that stay in memory until they serve or are given up.
         attached_to: the control plane to which it forwards rollbacks, or None.
     """
 
@@ -23,6 +24,7 @@ class Serving:
     canary: Mapping[str, str] | None = None
     release: str | None = None
     ready: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prepared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attached_to: str | None = None
 
 
@@ -36,6 +38,8 @@ class ModelServer(Protocol):
     - `switch` is atomic for all components and never loads: a version that is not ready is refused (SwapRefused) and
       nothing has changed. Requests under way end on the versions they began with. Repeating it changes nothing.
     - `split` gives the named set to the requests that the gateway marked as the canary's, and only to those; None ends it.
+    - `give_up` frees what was prepared and is no longer wanted. A version that serves is refused (SwapRefused), one that is
+      not in memory is no mistake.
     - What `switch` or `split` returned is read back from the server, never assumed.
     """
 
@@ -57,6 +61,10 @@ class ModelServer(Protocol):
         self, endpoint: Endpoint, versions: Mapping[str, str] | None, *, release: str, timeout_s: float
     ) -> Serving:
         """Serve the canary's requests with these versions, everybody else with what serves; None: everybody."""
+        ...
+
+    async def give_up(self, endpoint: Endpoint, versions: Mapping[str, str], *, timeout_s: float) -> Serving:
+        """Let go of versions that were prepared and do not serve."""
         ...
 
     async def attach(self, endpoint: Endpoint, *, control_plane: str | None, service: str, timeout_s: float) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from penstock.registry.release import Endpoint, Release
+from penstock.rollout.decide import stage_of
 from penstock.rollout.phases import Phase
 from penstock.rollout.state import ServiceState
 
@@ -39,7 +40,8 @@ def _wanted(state: ServiceState) -> Iterator[tuple[Endpoint, Wanted]]:
     if not stable.swapped:
         return
     inside = canary if state.split_inside and state.phase is not Phase.ROLLING_BACK else None
-    ahead = canary if state.in_place and state.phase is Phase.BAKING and inside is None else None
+    rest = state.in_place and inside is None and state.phase is not Phase.ROLLING_BACK
+    ahead = canary if rest and stage_of(state) is Phase.BAKING else None  # also while it is held or withdrawn there
     for endpoint in stable.endpoints:
         yield (
             endpoint,

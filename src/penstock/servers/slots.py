@@ -53,6 +53,10 @@ class SlotServers:
         await self._ask(endpoint, "POST", "split", body, timeout_s)
         return await self.observe(endpoint, timeout_s=timeout_s)
 
+    async def give_up(self, endpoint: Endpoint, versions: Mapping[str, str], *, timeout_s: float) -> Serving:
+        await self._ask(endpoint, "POST", "release", {"versions": dict(versions)}, timeout_s)
+        return await self.observe(endpoint, timeout_s=timeout_s)
+
     async def attach(self, endpoint: Endpoint, *, control_plane: str | None, service: str, timeout_s: float) -> None:
         await self._ask(endpoint, "POST", "attach", {"control_plane": control_plane, "service": service}, timeout_s)
 
@@ -106,7 +110,8 @@ def _serving(endpoint: Endpoint, said: Mapping[str, Any]) -> Serving:
         parts: Mapping[str, Mapping[str, Any]] = said["components"]
         ready = {name: _ready(part) for name, part in parts.items()}
         versions = {name: str(part["serving"]) for name, part in parts.items() if part["serving"] is not None}
-        return Serving(versions, said["canary"], said["release"], ready, said["attached_to"])
+        prepared = {name: tuple(part["prepared"]) for name, part in parts.items()}
+        return Serving(versions, said["canary"], said["release"], ready, prepared, said["attached_to"])
     except (AttributeError, KeyError, TypeError) as error:
         why = f"it does not say what it serves ({type(error).__name__}: {error})"
         raise EndpointUnreachable(url=endpoint.url, why=why) from None

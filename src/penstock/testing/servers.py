@@ -16,6 +16,7 @@ class FakeProcess:
         versions: component -> what serves.
         canary: the canary's set while it splits.
         ready: component -> versions in memory.
+        prepared: component -> those of them that were asked for ahead.
         refuses: version -> why it cannot be loaded.
         down: it does not answer.
         attached_to: the control plane that decides for it.
@@ -25,6 +26,7 @@ class FakeProcess:
     canary: dict[str, str] | None = None
     release: str | None = None
     ready: dict[str, set[str]] = field(default_factory=dict)
+    prepared: dict[str, set[str]] = field(default_factory=dict)
     refuses: dict[str, str] = field(default_factory=dict)
     down: bool = False
     attached_to: str | None = None
@@ -34,9 +36,12 @@ class FakeProcess:
             self.ready.setdefault(component, set()).add(version)
 
     def serving(self) -> Serving:
-        ready = {component: tuple(sorted(versions)) for component, versions in self.ready.items()}
+        ready, prepared = (
+            {component: tuple(sorted(versions)) for component, versions in them.items()}
+            for them in (self.ready, self.prepared)
+        )
         canary = None if self.canary is None else dict(self.canary)
-        return Serving(dict(self.versions), canary, self.release, ready, self.attached_to)
+        return Serving(dict(self.versions), canary, self.release, ready, prepared, self.attached_to)
 
 
 class FakeModelServers:
@@ -61,6 +66,8 @@ class FakeModelServers:
                 raise SwapRefused(slot=component, version=version, why=process.refuses[version], now="it serves on")
         for component, version in versions.items():
             process.ready.setdefault(component, set()).add(version)
+            if process.versions.get(component) != version:
+                process.prepared.setdefault(component, set()).add(version)
         return process.serving()
 
     async def switch(
@@ -69,6 +76,8 @@ class FakeModelServers:
         process = self._changing("switch", endpoint, timeout_s)
         _check_ready(process, versions)
         process.versions |= versions
+        for component, version in versions.items():
+            process.prepared.get(component, set()).discard(version)
         process.release = release
         return process.serving()
 
@@ -79,6 +88,16 @@ class FakeModelServers:
         process = self._changing("split", endpoint, timeout_s)
         _check_ready(process, versions or {})
         process.canary = None if versions is None else {**process.versions, **versions}
+        return process.serving()
+
+    async def give_up(self, endpoint: Endpoint, versions: Mapping[str, str], *, timeout_s: float) -> Serving:
+        process = self._changing("give up", endpoint, timeout_s)
+        for component, version in versions.items():
+            if version in (process.versions.get(component), (process.canary or {}).get(component)):
+                raise SwapRefused(slot=component, version=version, why="it serves", now="it serves on")
+        for component, version in versions.items():
+            process.ready.get(component, set()).discard(version)
+            process.prepared.get(component, set()).discard(version)
         return process.serving()
 
     async def attach(self, endpoint: Endpoint, *, control_plane: str | None, service: str, timeout_s: float) -> None:

@@ -92,6 +92,19 @@ class ModelServerContract:
         ended = await servers.split(node, None, release="first", timeout_s=_S)
         assert (dict(ended.versions), ended.canary) == (FIRST, None)
 
+    async def test_what_is_given_up_is_out_of_memory_and_what_serves_is_not(
+        self, fleet: tuple[ModelServer, Endpoint]
+    ) -> None:
+        servers, node = fleet
+        seen = await servers.prepare(node, {"vocoder": GOOD}, timeout_s=_S)
+        assert seen.prepared["vocoder"] == (GOOD,)
+        for _ in range(2):
+            seen = await servers.give_up(node, {"vocoder": GOOD}, timeout_s=_S)
+            assert (GOOD in seen.ready["vocoder"], seen.prepared["vocoder"]) == (False, ())
+        with pytest.raises(SwapRefused):
+            await servers.give_up(node, {"vocoder": "1.0.0"}, timeout_s=_S)
+        assert dict((await servers.observe(node, timeout_s=_S)).versions) == FIRST
+
     async def test_a_server_is_told_who_decides(self, fleet: tuple[ModelServer, Endpoint]) -> None:
         servers, node = fleet
         for url in ("http://127.0.0.1:1", None):

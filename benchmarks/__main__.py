@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "judge", "rollback", "gateways", "operations", "crashes", "runtime", "artifacts", "registry")
+NAMES = (
+    "startup",
+    "judge",
+    "replay",
+    "rollback",
+    "gateways",
+    "operations",
+    "crashes",
+    "runtime",
+    "artifacts",
+    "registry",
+)
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ import jsonschema_rs
 import pytest
 
 from penstock.cli import replay as replaying
-from penstock.cli.replay.judging import Asked, Judged, tried
+from penstock.cli.replay.judging import Asked, Judged, judge_file, tried
 from penstock.simulation.declared import declared_from
 from tests.cli.conftest import Command, Result
 from tests.simulation.recordings import latencies, line, shares
@@ -106,15 +106,15 @@ def test_of_several_files_one_that_cannot_be_judged_does_not_stop_the_others(pen
     done = penstock("replay", good + ".missing", good, "-o", "json")
     assert done.code == 2
     error, answer = documents(done)
-    assert (error["error"]["code"], answer["outcome"]) == ("invalid-record", "promote")
-    assert "good.jsonl.missing cannot be judged: it cannot be read: No such file" in done.err
+    assert (error["error"]["code"], answer["outcome"]) == ("unreadable-file", "promote")
+    assert "good.jsonl.missing cannot be read: No such file" in done.err
 
 
 def test_an_error_travels_as_its_class_and_facts(good: str, bad: str) -> None:
     asked = Asked(declared_from({}))
     found = tried(good + ".missing", asked)
     assert isinstance(found, tuple)
-    assert found[0](**found[1]).message.endswith("it cannot be read: No such file or directory.")
+    assert found[0](**found[1]).message.endswith("cannot be read: No such file or directory.")
     judged = tried(bad, asked)
     assert isinstance(judged, Judged)
     assert judged.answer["outcome"] == "rollback"
@@ -230,8 +230,31 @@ def test_progress_is_shown_where_somebody_watches(
 
     watched = Watched()
     monkeypatch.setattr(sys, "stderr", watched)
-    with replaying._progress(replaying.Terminal(), 2) as advance:
-        advance()
+    with replaying._progress(replaying.Terminal()) as watch:
+        watch("reading", 0.5)
+        watch("judging", 0.25)
     assert "judging" in watched.getvalue()
-    with replaying._progress(replaying.Terminal(quiet=True), 2) as advance:
-        advance()
+    assert "25%" in watched.getvalue()
+    before = watched.getvalue()
+    with replaying._progress(replaying.Terminal(quiet=True)) as watch:
+        watch("judging", 0.5)
+    assert watched.getvalue() == before
+
+
+def test_how_far_one_recording_is_can_be_watched(recording: Any) -> None:
+    told: list[tuple[str, float]] = []
+    long = recording("long.jsonl", shares(1500, lambda _: 0.002))
+    judge_file(long, Asked(declared_from({})), lambda what, share: told.append((what, share)))
+    assert [what for what, _ in told] == ["reading"] * 3 + ["judging"] * 2
+    shares_told = [share for _, share in told]
+    assert shares_told[:3] == sorted(shares_told[:3])
+    assert shares_told[3:] == [0.0, 1000 / 1500]
+    assert all(0.0 <= share <= 1.0 for share in shares_told)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_not_there(penstock: Command, tmp_path: Path) -> None:
+    done = penstock("replay", str(tmp_path / "nowhere.jsonl"))
+    assert done.code == 2
+    assert "nowhere.jsonl cannot be read: No such file or directory." in done.err
+    assert "remedy: name a recording that is there" in done.err
+    assert "--schema" not in done.err

@@ -2,7 +2,11 @@
 
 import pytest
 
+from penstock.judge.counts import Measure
 from penstock.judge.gross import GrossRule, PodAnswers
+from penstock.judge.panel import Panel
+from penstock.judge.placebo import Placebo
+from penstock.judge.presets import limits_for
 
 
 def rule(n_canary_pods: int = 1, longest_stall_s: float = 60.0) -> GrossRule:
@@ -76,3 +80,10 @@ def test_silence_between_ticks_is_not_failure() -> None:
     before = gross.lasted_s
     gross.observe(1000.0, (canary(9, n=9), stable(0)), needs_stable=True)
     assert gross.lasted_s == before
+
+
+def test_what_failed_of_a_pod_is_its_users_together_and_its_kinds_of_failure_among_the_same_answers() -> None:
+    panel = Panel(limits_for(), Placebo(60.0), n_canary_pods=1, n_starts=None, edges={})
+    users = [Measure("errors", True, "c", 1, 1, user=user) for user in ("ann", "bob")]
+    kinds = [Measure("errors", False, "s", 10, 8), Measure("faults", False, "s", 9, 5), Measure("stars", False, "s", 99)]
+    assert list(panel.failed(users + kinds)) == [(True, "c", 2, 2), (False, "s", 10, 10)]

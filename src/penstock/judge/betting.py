@@ -102,6 +102,7 @@ class BettingProcess:
         "_renewed",
         "_start_every_s",
         "_waiting",
+        "baseline",
     )
 
     def __init__(
@@ -122,6 +123,8 @@ class BettingProcess:
         self._most_nats = most_nats
         self._bad = 0.0
         self._n = 0.0
+        #: h, stable's mean as the past suggests it, strictly between 0 and 1.
+        self.baseline = self._believed()
         self.restart()
 
     def restart(self) -> None:
@@ -132,12 +135,6 @@ class BettingProcess:
         #: The wealth of the start points that are still to come.
         self._waiting = 1.0
         self._evidence: float | None = None
-
-    @property
-    def baseline(self) -> float:
-        """h, stable's mean as the past suggests it, strictly between 0 and 1."""
-        prior = self._prior
-        return (self._bad + prior.mean * prior.weight) / (self._n + prior.weight)
 
     @property
     def evidence(self) -> float:
@@ -162,10 +159,11 @@ class BettingProcess:
         """
         n_canary = sum(count for _, count in canary)
         n_stable = sum(count for _, count in stable)
-        if n_canary > 0 and (n_stable > 0 or null.rho0 == 0.0):
+        rho0, delta = null
+        if n_canary > 0 and (n_stable > 0 or rho0 == 0.0):
             self.admit_starts(at_s)
             h = self.baseline
-            fair, tilt = _stakes(h, n_canary, n_stable, null)
+            fair, tilt = rho0 * h + delta, rho0 * n_canary / n_stable if rho0 else 0.0
             factors = [(value - fair, count) for value, count in canary if count]
             if tilt:
                 factors += [(tilt * (h - value), count) for value, count in stable if count]
@@ -176,10 +174,11 @@ class BettingProcess:
         """The same for answers that are good or bad: each arm is (answers, bad answers)."""
         n_canary, bad_canary = canary
         n_stable, bad_stable = stable
-        if n_canary > 0 and (n_stable > 0 or null[0] == 0.0):
+        rho0, delta = null
+        if n_canary > 0 and (n_stable > 0 or rho0 == 0.0):
             self.admit_starts(at_s)
             h = self.baseline
-            fair, tilt = _stakes(h, n_canary, n_stable, null)
+            fair, tilt = rho0 * h + delta, rho0 * n_canary / n_stable if rho0 else 0.0
             good_canary, good_stable = n_canary - bad_canary, n_stable - bad_stable
             factors = [(1.0 - fair, bad_canary)] if bad_canary else []
             if good_canary:
@@ -197,6 +196,7 @@ class BettingProcess:
             decay = self._prior.decay
             self._bad = decay * self._bad + bad_stable
             self._n = decay * self._n + n_stable
+            self.baseline = self._believed()
 
     def admit_starts(self, at_s: float) -> None:
         """Stake the share of every start point that has come. Wealth not staked yet waits at 1."""
@@ -213,6 +213,10 @@ class BettingProcess:
             self._log_wealth = [_log_add(wealth, math.log(share)) for wealth in self._log_wealth]
             self._evidence = None
         self._n_started = due
+
+    def _believed(self) -> float:
+        prior = self._prior
+        return (self._bad + prior.mean * prior.weight) / (self._n + prior.weight)
 
     def _worst(self, h: float, fair: float, tilt: float) -> float:
         """Return the most that one answer can cost a bet of 1: a good canary's or a bad stable's, or the reverse."""
@@ -235,24 +239,24 @@ class BettingProcess:
         self._evidence = None
 
 
-def _stakes(h: float, n_canary: float, n_stable: float, null: Null) -> tuple[float, float]:
-    """Return a, and rho0 * r."""
-    rho0, delta = null
-    return rho0 * h + delta, rho0 * n_canary / n_stable if rho0 else 0.0
-
-
 def _raised(wealth: Sequence[float], bets: Sequence[float], factors: Sequence[tuple[float, float]]) -> list[float]:
     """Return the wealth of these bets after they gained what they gain.
 
-    Two or three factors are all but always all there are: good answers, and stable's bad.
+    Written out for each number of factors: this is most of what the judge costs.
     """
     both = zip(wealth, bets, strict=False)  # the wealth of larger bets is not asked for
     if len(factors) == 2:  # noqa: PLR2004 - see above
         (f, n), (g, m) = factors
         return [one + (n * log1p(bet * f) + m * log1p(bet * g)) for one, bet in both]
-    if len(factors) == 3:  # noqa: PLR2004 - see above
+    if len(factors) == 3:  # noqa: PLR2004 - as above
         (f, n), (g, m), (h, k) = factors
         return [one + (n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h)) for one, bet in both]
+    if len(factors) == 4:  # noqa: PLR2004 - as above
+        (f, n), (g, m), (h, k), (i, j) = factors
+        return [
+            one + (n * log1p(bet * f) + m * log1p(bet * g) + k * log1p(bet * h) + j * log1p(bet * i))
+            for one, bet in both
+        ]
     return [one + _gain(bet, factors) for one, bet in both]
 
 

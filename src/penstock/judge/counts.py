@@ -60,8 +60,7 @@ class PodCounts:
     latency_ms: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """Everything that happened in one tick.
 
     Attributes:

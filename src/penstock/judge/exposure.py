@@ -19,8 +19,8 @@ _BETA = 0.05
 #: Wealth is cut to this, so that a canary that broke later is seen as such. Source: JUDGE.md 10.1.5.
 _MOST_NATS = math.log(1000.0)
 
-#: Counts that are bet on together, at most.
-_MOST_DUE = 256
+#: Counts that are bet on together, at most: more would need fresh memory every time.
+_MOST_DUE = 100
 
 
 class FailureBound:

@@ -34,7 +34,7 @@ from penstock.judge.rounds import RoundEvidence
 from penstock.judge.tolerance import Tolerance
 
 #: Grows when a state of before can no longer be read.
-_VERSION = 5
+_VERSION = 6
 
 _OBJECTS: dict[str, type] = {
     one.__name__: one

@@ -132,14 +132,15 @@ class Panel:
         warm = _WARM
         if timing is not None:
             warm = timing.warmed_up(at_s, (measure.canary, measure.pod), sum(measure.bins.values()))
-        compared = False
+        compared, for_placebo = False, not (measure.canary or probes)
         for metric in metrics:
             metric.take(at_s, measure, probes=probes, warm=warm)
-            compared |= isinstance(metric, ComparedMetric)
+            if isinstance(metric, ComparedMetric):
+                compared = True
+                if for_placebo and (read := metric.read_for_placebo(measure)):
+                    self._placebo.add(metric.limit.name, measure.pod, *read)
         if timing is not None:
             timing.scale(probes=probes).learn(measure.bins, canary=measure.canary)
-        if not measure.canary and not probes:
-            self._feed_placebo(metrics, measure)
         return (measure.n or len(measure.values) or sum(measure.bins.values())) if compared else 0
 
     def failed(self, measures: Iterable[Measure]) -> Iterable[PodAnswers]:
@@ -202,11 +203,6 @@ class Panel:
             if pair := slower_in_pair(answers, metric.limit.margin):
                 pod, slower = pair
                 metric.take(at_s, Measure("latency_pairs", True, pod, 1, int(slower)), probes=True)
-
-    def _feed_placebo(self, metrics: Iterable[AnyMetric], measure: Measure) -> None:
-        for metric in metrics:
-            if isinstance(metric, ComparedMetric) and (read := metric.read_for_placebo(measure)):
-                self._placebo.add(metric.limit.name, measure.pod, *read)
 
 
 def _together(known: PodAnswers, measure: Measure) -> PodAnswers:

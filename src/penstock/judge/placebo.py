@@ -67,7 +67,7 @@ class Placebo:
     """
 
     def __init__(self, first_length_s: float) -> None:
-        self.first_length_s = first_length_s
+        self.first_length_s = self.length_s = first_length_s
         self._level = 0
         self._opened_at_s: float | None = None
         self._pods: dict[str, dict[str, PodSum]] = {}
@@ -75,10 +75,6 @@ class Placebo:
         self._known: dict[str, PodSum] = {}
         self._processes: dict[tuple[str, str], BettingProcess] = {}
         self._news: list[Lengthened] = []
-
-    @property
-    def length_s(self) -> float:
-        return self.first_length_s * _LADDER[self._level]
 
     @property
     def evidence(self) -> float:
@@ -155,6 +151,7 @@ class Placebo:
         metric = max({metric for metric, _ in self._processes}, key=self._evidence)
         reason = f"stable's own servers differ in {metric} (evidence {self.evidence:.3g} of {_NEEDED:g})"
         self._level += 1
+        self.length_s = self.first_length_s * _LADDER[self._level]
         self._processes.clear()
         self._past.clear()
         self._news.append(Lengthened(at_s, self.length_s, f"{reason}: pod blocks are {self.length_s:g} s from now on"))

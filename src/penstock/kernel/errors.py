@@ -19,6 +19,7 @@ PenstockError
 │   ├── InvalidPlan
 │   ├── InvalidLimits
 │   ├── InvalidRecord
+│   ├── UnreadableFile
 │   ├── UnreadableLines
 │   ├── DuplicateEndpoint
 │   └── StatePathTooLong
@@ -270,6 +271,15 @@ class InvalidRecord(UsageError):
     """
 
     code = "invalid-record"
+
+
+class UnreadableFile(UsageError):
+    """{file} cannot be read: {why}.
+
+    Remedy: name a recording that is there, whole, and yours to read; `-` reads stdin.
+    """
+
+    code = "unreadable-file"
 
 
 class UnreadableLines(UsageError):

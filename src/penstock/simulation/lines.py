@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
@@ -65,6 +65,9 @@ class Line(NamedTuple):
     seq: int | None
 
 
+#: Line(...) of one tuple, in a third of the time.
+_line: Callable[[tuple[Any, ...]], Line] = partial(tuple.__new__, Line)
+
 #: What a shape adds to a measure.
 Counts = Mapping[str, Any]
 
@@ -78,7 +81,7 @@ def line_of(text: bytes) -> Line:
         at_s = _number("t", at_s)
     measure = _usual(fields) if is_usual else _measure(fields, shape)
     if is_plain:
-        return Line(at_s, shape, measure, False, "", None)
+        return _line((at_s, shape, measure, False, "", None))
     return Line(at_s, shape, measure, *_rare(fields))
 
 

@@ -1,7 +1,7 @@
 """Recorded counts: lines of JSON become the judge's ticks. Nothing is guessed, and nothing is judged beside a bad line."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from penstock.judge.counts import NO_POD, Measure, Tick
 from penstock.judge.edges import Edges, ForeignEdges, LogSpaced
@@ -171,7 +171,7 @@ def _rebinned(ticks: Iterable[Tick], edges: Mapping[str, Edges]) -> Iterator[Tic
                 _lowered(measure, foreign[measure.metric]) if measure.metric in foreign else measure
                 for measure in tick.measures
             )
-            yield replace(tick, measures=measures)
+            yield tick._replace(measures=measures)
         else:
             yield tick
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ from penstock.cli.terminal import Terminal, write
 from penstock.kernel.errors import BrokenError, InvalidLimits, PenstockError, UsageError
 
 if TYPE_CHECKING:
-    from penstock.cli.replay.judging import Asked, Judged
+    from penstock.cli.replay.judging import Asked, Judged, Watch
 
 Files = Annotated[
     list[str] | None,
@@ -105,13 +105,14 @@ def _answer(terminal: Terminal, files: list[str], asked: "Asked") -> int:
     from penstock.cli.replay.shown import show  # noqa: PLC0415 - see replay
 
     if len(files) == 1:
-        judged = judge_file(files[0], asked)
+        with _progress(terminal) as watch:
+            judged = judge_file(files[0], asked, watch)
         show(terminal, judged)
         return code_of_outcome(judged.answer["outcome"])
     code = ExitCode.OK
-    with _progress(terminal, len(files)) as advance:
-        for judged_or_not in _judged_all(files, asked):
-            advance()
+    with _progress(terminal) as watch:
+        for n_done, judged_or_not in enumerate(_judged_all(files, asked), start=1):
+            watch("judging", n_done / len(files))
             if isinstance(judged_or_not, PenstockError):
                 terminal.fail(judged_or_not)
                 code = code_of_error(judged_or_not)
@@ -141,14 +142,14 @@ def _judged_all(files: list[str], asked: "Asked") -> "Iterator[Judged | Penstock
 
 
 @contextmanager
-def _progress(terminal: Terminal, n_files: int) -> Iterator[Callable[[], None]]:
-    """Show how many files are done, where somebody watches."""
+def _progress(terminal: Terminal) -> "Iterator[Watch]":
+    """Show how far the files, or the only one, are, where somebody watches."""
     if terminal.quiet or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda _what, _share: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import Progress  # noqa: PLC0415 - as above
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("judging", total=n_files)
-        yield lambda: bar.advance(task)
+        task = bar.add_task("judging", total=1.0)
+        yield lambda what, share: bar.update(task, description=what, completed=share)

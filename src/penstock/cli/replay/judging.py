@@ -2,19 +2,26 @@
 
 import gc
 import gzip
+import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
-from penstock.kernel.errors import InvalidRecord, PenstockError
+from penstock.kernel.errors import PenstockError, UnreadableFile
 from penstock.simulation.declared import Declared, chosen_for
 from penstock.simulation.recorded import Record, record_of
 from penstock.simulation.replaying import Replay, judge_for, metrics_as_json, tick_as_json
 from penstock.simulation.rivals import Rival, rivals_as_json
+
+#: Told how far a recording is: what is being done to it, and the share of it that is done, 0..1.
+Watch: TypeAlias = Callable[[str, float], None]
+
+#: Lines, or ticks, from one time to the next that progress is told: some milliseconds.
+_WATCHED_EVERY = 1000
 
 _GZIPPED = b"\x1f\x8b"
 
@@ -51,19 +58,25 @@ class Judged:
     ticks: list[dict[str, Any]] = field(default_factory=list)
 
 
-def judge_file(file: str, asked: Asked) -> Judged:
-    """Judge one recording; `-` is stdin. Raises UnreadableLines, InvalidRecord or InvalidLimits."""
+def _nobody(what: str, share: float) -> None:
+    """Nobody watches."""
+
+
+def judge_file(file: str, asked: Asked, watch: Watch = _nobody) -> Judged:
+    """Judge one recording; `-` is stdin. Raises UnreadableFile, UnreadableLines, InvalidRecord or InvalidLimits."""
     with _uncollected():
-        return _judged("stdin" if file == "-" else file, file, asked)
+        return _judged("stdin" if file == "-" else file, file, asked, watch)
 
 
-def _judged(name: str, file: str, asked: Asked) -> Judged:
-    record = _read(file, name)
+def _judged(name: str, file: str, asked: Asked, watch: Watch) -> Judged:
+    record = _read(file, name, watch)
     chosen = chosen_for(asked.declared, record.shapes, file=name)
     peers = rivals_as_json(asked.rivals, record, file=name)
     replay = Replay(judge_for(record, chosen.limits), chosen.limits)
     ticks: list[dict[str, Any]] = []
-    for tick in record.ticks:
+    for n_before, tick in enumerate(record.ticks):
+        if n_before % _WATCHED_EVERY == 0:
+            watch("judging", n_before / len(record.ticks))
         replay.observe(tick)
         if asked.verbose:
             ticks.append(tick_as_json(replay, chosen.limits))
@@ -90,13 +103,12 @@ def tried(file: str, asked: Asked) -> Judged | tuple[type[PenstockError], dict[s
         return type(error), error.facts
 
 
-def _read(file: str, name: str) -> Record:
+def _read(file: str, name: str, watch: Watch) -> Record:
     try:
-        with _opened(file) as lines:
+        with _opened(file, watch) as lines:
             return record_of(name, lines)
     except (OSError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or "it is not whole"
-        raise InvalidRecord(file=name, why=f"it cannot be read: {why}") from None
+        raise UnreadableFile(file=name, why=getattr(error, "strerror", None) or "it is not whole") from None
 
 
 @contextmanager
@@ -112,7 +124,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def _opened(file: str, watch: Watch) -> Iterator[Iterable[bytes]]:
     """Open a recording, gzipped or not."""
     if file == "-":
         yield sys.stdin.buffer
@@ -120,7 +132,16 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     with Path(file).open("rb") as raw:
         zipped = raw.read(len(_GZIPPED)) == _GZIPPED
         raw.seek(0)
-        yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
+        yield _watched(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw, raw, watch)
+
+
+def _watched(lines: Iterable[bytes], raw: BinaryIO, watch: Watch) -> Iterator[bytes]:
+    """Yield the lines, and say how much of the file they took."""
+    n_bytes = max(1, os.fstat(raw.fileno()).st_size)
+    for n_before, line in enumerate(lines):
+        if n_before % _WATCHED_EVERY == 0:
+            watch("reading", raw.tell() / n_bytes)
+        yield line
 
 
 def _ignored(file: str, record: Record) -> tuple[str, ...]:

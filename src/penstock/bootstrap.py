@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from penstock.control.cataloguing import Catalogue, Parts
+from penstock.control.drivers import Ports
 from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
-from penstock.control.service import Ports
 from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.kernel.errors import AlreadyRunning, UsageError
 from penstock.mirror.http import HttpMirror

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from penstock.control.drivers import Ports
 from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
-from penstock.control.service import Ports
 from penstock.judge.counts import PodCounts
 from penstock.ports.mirror import Outcome
 from penstock.ports.telemetry import Reading, ServiceReading

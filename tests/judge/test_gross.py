@@ -85,5 +85,9 @@ def test_silence_between_ticks_is_not_failure() -> None:
 def test_what_failed_of_a_pod_is_its_users_together_and_its_kinds_of_failure_among_the_same_answers() -> None:
     panel = Panel(limits_for(), Placebo(60.0), n_canary_pods=1, n_starts=None, edges={})
     users = [Measure("errors", True, "c", 1, 1, user=user) for user in ("ann", "bob")]
-    kinds = [Measure("errors", False, "s", 10, 8), Measure("faults", False, "s", 9, 5), Measure("stars", False, "s", 99)]
+    kinds = [
+        Measure("errors", False, "s", 10, 8),
+        Measure("faults", False, "s", 9, 5),
+        Measure("stars", False, "s", 99),
+    ]
     assert list(panel.failed(users + kinds)) == [(True, "c", 2, 2), (False, "s", 10, 10)]

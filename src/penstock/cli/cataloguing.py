@@ -44,27 +44,33 @@ Reference = Annotated[
 ]
 
 
+Source = Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Its files.", show_default=False)]
+VersionOption = Annotated[
+    str | None,
+    typer.Option("--version", metavar="V", help="A semantic version; else the folder's name.", show_default=False),
+]
+Meta = Annotated[
+    Path | None,
+    typer.Option(
+        "--meta", metavar="FILE", help="Metadata, JSON or YAML; laid over DIR/version.json.", show_default=False
+    ),
+]
+StageOption = Annotated[
+    str, typer.Option("--stage", metavar="STAGE", help="Where it stands: registered, verified or stable.")
+]
+AllowPickles = Annotated[bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check.")]
+
+
 def push(
     name: Part,
-    source: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Its files.", show_default=False)],
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="V", help="A semantic version; else the folder's name.", show_default=False),
-    ] = None,
-    meta: Annotated[
-        Path | None,
-        typer.Option(
-            "--meta", metavar="FILE", help="Metadata, JSON or YAML; laid over DIR/version.json.", show_default=False
-        ),
-    ] = None,
-    stage: Annotated[
-        str, typer.Option("--stage", metavar="STAGE", help="Where it stands: registered, verified or stable.")
-    ] = "registered",
+    source: Source,
+    version: VersionOption = None,
+    meta: Meta = None,
+    stage: StageOption = "registered",
     *,
-    allow_pickles: Annotated[
-        bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check.")] = False,
+    allow_pickles: AllowPickles = False,
+    dry_run: DryRun = False,
     output: Output = TABLE,
     state: StateFolder = None,
     actor: Actor = None,

@@ -85,48 +85,44 @@ def release(
 ) -> int:
     """Meter a new version in, judged against the one that serves.
 
-    NAME URL... releases what runs at the URLs; NAME/COMPONENT --version V switches one component inside the servers that
-    run already, where they can.
-
+    NAME URL... releases what runs there; NAME/COMPONENT --version V switches one component inside the servers that run.
     With --watch the exit code is 0 promoted, 3 rolled back, 4 paused or aborted, 5 time over.
     """
-    times = {"dwell": dwell, "bake": bake, "longest_stall": longest_stall}
-    options = {"steps": steps, "min_requests": min_requests, "on_failure": on_failure, **times}
-    wanted = plan_asked(plan, options)
+    options = {"steps": steps, "min_requests": min_requests, "on_failure": on_failure}
+    wanted = plan_asked(plan, {**options, "dwell": dwell, "bake": bake, "longest_stall": longest_stall})
     limit_s = seconds_asked(timeout, "--timeout") if timeout else max(_DEFAULT_TIMEOUT_S, _PATIENCE * planned_s(wanted))
     terminal = Terminal(output, quiet)
-    service, component, servers = _what(name, urls or [], nodes or [], version)
-    asked: dict[str, object] = {
-        "urls": servers,
-        "version": version,
-        "component": component,
-        "plan": wanted,
-        "reason": reason,
-    }
-    if unverified:
-        asked["unverified"] = True
+    service, asked = _asked(name, urls or [], nodes or [], version, unverified=unverified)
     with Api(api, actor) as plane:
-        started = plane.command(service, "rollouts", **asked)
+        started = plane.command(service, "rollouts", **asked, plan=wanted, reason=reason)
         if watch:
             return _watch(plane, terminal, started, limit_s)
     terminal.answer(not_awaited(started), wording.accepted(started))
     return ExitCode.OK
 
 
-def _what(name: str, urls: list[str], nodes: list[str], version: str | None) -> tuple[str, str | None, list[str]]:
-    """Return service, component or None, and servers. Raises UsageError for what cannot be meant together."""
+def _asked(
+    name: str, urls: list[str], nodes: list[str], version: str | None, *, unverified: bool
+) -> tuple[str, dict[str, object]]:
+    """Return the service, and what is to be released of it. Raises UsageError for what cannot be meant together."""
     service, component = service_and_component(name)
     if component is None:
-        if nodes:
-            raise UsageError(detail=f"--nodes is for one component: {name}/COMPONENT.")
+        if nodes or unverified:
+            only = "--nodes" if nodes else "--unverified"
+            raise UsageError(detail=f"{only} is for one component: {name}/COMPONENT.")
         if not urls:
             raise UsageError(
                 detail=f"say where the new version of {name} answers, or name a component: {name}/COMPONENT."
             )
-        return service, None, urls
+        return service, {"urls": urls, "version": version}
     if version is None:
         raise UsageError(detail=f"say which version of {name} to release: --version V.")
-    return service, component, [*nodes, *urls]
+    return service, {
+        "urls": [*nodes, *urls],
+        "version": version,
+        "component": component,
+        "unverified": unverified,
+    }
 
 
 def _watch(plane: Api, terminal: Terminal, started: dict[str, Any], limit_s: float) -> int:

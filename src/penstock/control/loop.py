@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from penstock.control.drivers import Ports
 from penstock.control.registering import Registering
-from penstock.control.service import NOT_WRITTEN, Ports, ServiceControl
+from penstock.control.service import NOT_WRITTEN, ServiceControl
 from penstock.kernel.errors import FencedOff, TelemetryUnavailable, UnknownService, UnreachableError
 from penstock.ports.telemetry import Reading, ServiceReading, Telemetry
 from penstock.rollout.entry import Entry

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-
+from penstock.control.drivers import Ports
 from penstock.control.judging import Judging, counts_of
 from penstock.control.nodes import Nodes
 from penstock.control.probing import Prober
@@ -25,13 +24,6 @@ from penstock.kernel.errors import (
     PortTaken,
     StaleGeneration,
 )
-from penstock.ports.clock import Clock
-from penstock.ports.gateway import Gateway
-from penstock.ports.journal import Journal
-from penstock.ports.memory import JudgeMemory
-from penstock.ports.mirror import Mirror
-from penstock.ports.model_server import ModelServer
-from penstock.ports.registry import RegistryStore
 from penstock.ports.telemetry import ServiceReading
 from penstock.registry.release import Release
 from penstock.rollout.decide import Decision, Observed, decide, held
@@ -52,26 +44,6 @@ NOT_WRITTEN = (JournalUnwritable, JournalDamaged)
 _NOT_APPLIED = (GatewaySilent, GatewayRefused, GatewayFailed, PortTaken)
 #: First and longest pause before gateways are asked again, seconds; a command is not kept waiting behind retries then.
 _RETRY_S, _LONGEST_RETRY_S = 0.5, 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The drivers one control plane works with.
-
-    Attributes:
-        api_url: where this control plane answers, for servers that forward rollbacks to it; None: they are not told.
-        registry: what is known about versions; None: nothing is.
-    """
-
-    journal: Journal
-    gateway: Gateway
-    mirror: Mirror
-    clock: Clock
-    memory: JudgeMemory
-    servers: ModelServer
-    rng: np.random.Generator
-    api_url: str | None = None
-    registry: RegistryStore | None = None
 
 
 class ServiceControl:

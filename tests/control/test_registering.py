@@ -1,11 +1,19 @@
 """What the registry says about a release, and what it learns from the journal."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from penstock.kernel.errors import Incompatible, Quarantined, RefusedError, RegistryUnwritable, UnknownVersion
+from penstock.kernel.errors import (
+    Incompatible,
+    Quarantined,
+    RefusedError,
+    RegistryDamaged,
+    RegistryUnwritable,
+    UnknownVersion,
+)
 from penstock.kernel.semver import SemVer
 from penstock.registry.metadata import Metadata
 from penstock.registry.stage import Stage
@@ -42,6 +50,18 @@ def stage_of(fleet: Fleet, component: str, version: str) -> Stage:
     return fleet.registry.version("tts", component, version).stage
 
 
+async def until(fleet: Fleet, holds: Callable[[], bool]) -> None:
+    """Wait until the registry took in what happened: it does so in a thread, beside the loop."""
+    async with asyncio.timeout(10.0):
+        while not holds():
+            await fleet.settle()
+            await asyncio.sleep(0.001)
+
+
+async def learned(fleet: Fleet, component: str, version: str, stage: Stage) -> None:
+    await until(fleet, lambda: stage_of(fleet, component, version) is stage)
+
+
 def know_what_serves(fleet: Fleet) -> None:
     for component, version in BEFORE.items():
         register(fleet, component, version, Stage.STABLE)
@@ -51,19 +71,16 @@ async def test_a_version_goes_through_its_stages_with_its_rollout(fleet: Fleet) 
     know_what_serves(fleet)
     register(fleet, "vocoder", "1.3.0")
     await fleet.switch()
-    await fleet.settle()
-    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.CANARY
+    await learned(fleet, "vocoder", "1.3.0", Stage.CANARY)
     assert fleet.registry.promotions("tts")[0].versions == BEFORE
     await fleet.to("baking")
     await fleet.to("idle")
-    await fleet.settle()
-    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.STABLE
+    await learned(fleet, "vocoder", "1.3.0", Stage.STABLE)
     assert fleet.registry.promotions("tts")[0].versions == {**BEFORE, "vocoder": "1.3.0"}
     await fleet.plane.roll_back("tts", "vocoder", actor="ann", reason="it crackles")
     await fleet.to("idle")
-    await fleet.settle()
-    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.QUARANTINED
-    assert fleet.registry.promotions("tts")[0].versions == BEFORE
+    await learned(fleet, "vocoder", "1.3.0", Stage.QUARANTINED)
+    await until(fleet, lambda: fleet.registry.promotions("tts")[0].versions == BEFORE)
 
 
 async def test_an_aborted_canary_is_verified_as_before(fleet: Fleet) -> None:
@@ -73,8 +90,7 @@ async def test_an_aborted_canary_is_verified_as_before(fleet: Fleet) -> None:
     await fleet.settle()
     await fleet.plane.abort("tts", actor="ann")
     await fleet.to("idle")
-    await fleet.settle()
-    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.VERIFIED
+    await learned(fleet, "vocoder", "1.3.0", Stage.VERIFIED)
 
 
 async def test_what_nobody_verified_is_refused_unless_allowed(fleet: Fleet) -> None:
@@ -123,8 +139,26 @@ async def test_a_registry_that_takes_nothing_is_told_and_stops_nobody(
     with monkeypatch.context() as broken:
         broken.setattr(fleet.registry, "move", full)
         await fleet.switch()
-        status = await fleet.settle()
-        assert "the disk is full" in status["trouble"]
-    status = await fleet.to("baking")
-    await fleet.settle()
-    assert fleet.plane.status("tts")["trouble"] is None
+        await until(fleet, lambda: "the disk is full" in str(fleet.plane.status("tts")["trouble"]))
+    await learned(fleet, "vocoder", "1.3.0", Stage.CANARY)
+    await until(fleet, lambda: fleet.plane.status("tts")["trouble"] is None)
+    assert (await fleet.to("baking"))["weight_pct"] == 100
+
+
+async def test_a_rollback_does_not_wait_for_a_registry_that_is_broken(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.switch()
+    await fleet.to("baking")
+    await fleet.to("idle")
+    await learned(fleet, "vocoder", "1.3.0", Stage.STABLE)
+
+    def broken(*_: object) -> None:
+        raise RegistryDamaged(path="registry.db", seq=3, why="it is no database")
+
+    monkeypatch.setattr(fleet.registry, "version", broken)
+    done = await fleet.plane.roll_back("tts", "vocoder", actor="ann")
+    assert done["versions"] == BEFORE
+    assert "it is no database" in str(fleet.plane.status("tts")["trouble"])

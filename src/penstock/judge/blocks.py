@@ -35,6 +35,7 @@ BLOCKS_PER_START = 10
 PodSum: TypeAlias = tuple[float, float]
 
 
+@lru_cache(maxsize=1000)  # the placebo and every metric ask alike, block after block
 def rarefied(n_total: int, n_bad: int, n: int, cap: int) -> float:
     """Return E[min(H, cap)] / cap, in 0..1: the capped bad answers among `n` of a pod's `n_total`, in expectation.
 
@@ -45,15 +46,18 @@ def rarefied(n_total: int, n_bad: int, n: int, cap: int) -> float:
         return min(n_bad, cap) / cap
     if n_bad <= cap or n <= cap:
         return n * n_bad / n_total / cap
-    log_draws = _log_choose(n_total, n)
+    n_good = n_total - n_bad
+    log_draws = _log_factorial(n_total) - _log_factorial(n) - _log_factorial(n_total - n)
+    log_bad, log_good = _log_factorial(n_bad), _log_factorial(n_good)
     missing = 0.0
-    for k in range(max(0, n - (n_total - n_bad)), min(cap, n)):
-        log_ways = _log_choose(n_bad, k) + _log_choose(n_total - n_bad, n - k)
-        missing += (cap - k) * math.exp(log_ways - log_draws)
+    for k in range(max(0, n - n_good), min(cap, n)):
+        ways_bad = log_bad - _log_factorial(k) - _log_factorial(n_bad - k)
+        ways_good = log_good - _log_factorial(n - k) - _log_factorial(n_good - n + k)
+        missing += (cap - k) * math.exp(ways_bad + ways_good - log_draws)
     return min(1.0, max(0.0, 1.0 - missing / cap))
 
 
-@lru_cache(maxsize=1000)  # the placebo and every metric ask alike, block after block
+@lru_cache(maxsize=1000)  # as above
 def capped_binomial(n: int, ratio: float, cap: int) -> float:
     """Return E[min(Binomial(n, ratio), cap)] / cap, in 0..1.
 
@@ -102,8 +106,9 @@ def most_comparable(*arms: Iterable[PodSum]) -> int:
     return int(min(_MOST_REQUESTS, *(n for pods in arms for n, _ in pods)))
 
 
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+@lru_cache(maxsize=20_000)  # blocks of like traffic ask for like numbers, a dozen times each
+def _log_factorial(n: int) -> float:
+    return math.lgamma(n + 1)
 
 
 class BlockEvidence:

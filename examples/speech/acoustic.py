@@ -124,6 +124,7 @@ class AcousticModel:
         outputs: n_frame_features x N_OUTPUTS.
         mean: (N_MELS) of the training frames.
         spread: (N_MELS) factor that gives the averaged spectra the variance of real ones back, about 1.
+        n_members: how many copies of the map are asked and averaged, >= 1; they all say the same, and each takes its time.
     """
 
     inventory: Inventory
@@ -132,6 +133,7 @@ class AcousticModel:
     outputs: Floats
     mean: Floats
     spread: Floats
+    n_members: int = 1
 
     def durations(self, clauses: tuple[Clause, ...], speed_ratio: float) -> list[Indices]:
         """Frames per phone of each clause, >= 1. A `speed_ratio` of 2 is twice as fast."""
@@ -143,6 +145,7 @@ class AcousticModel:
         return np.split(whole, ends[:-1])
 
     def track(self, clause: Clause, durations: Indices) -> Track:
-        values = self.inventory.frame_features(clause, durations) @ self.outputs
+        members = [self.inventory.frame_features(clause, durations) @ self.outputs for _ in range(self.n_members)]
+        values = members[0] if len(members) == 1 else np.mean(members, axis=0)
         log_mel = self.mean + self.spread * (values[:, :N_MELS] - self.mean)
         return Track(log_mel, np.exp(values[:, N_MELS]), values[:, N_MELS + 1])

@@ -25,6 +25,13 @@ class UnknownVersion(SpeechError):
         super().__init__(f"There is no version {version} of the speech example; the known ones are {known}.")
 
 
+class NothingToServe(SpeechError):
+    """What Penstock says when a component's first version cannot be had."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+
+
 class AddressTaken(SpeechError):
     def __init__(self, host: str, port: int, detail: str) -> None:
         super().__init__(f"Cannot listen on {host}:{port} ({detail}); choose another --port, or 0 for a free one.")

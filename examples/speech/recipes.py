@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .spectra import NYQUIST_HZ
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -17,6 +19,7 @@ class Recipe:
         n_positions: rows of a learned table "how long is the k-th phone of a text"; 0 means that there is no table. The
             trainer cuts texts to the table's size, synthesis does not: that is version 2.0.1's bug.
         gain: factor on the vocoder's output, exported with the weights.
+        mel_top_hz: where the highest mel band ends.
     """
 
     version: str
@@ -26,7 +29,8 @@ class Recipe:
     ridge: float = 1.0
     n_refinements: int = 0
     n_positions: int = 0
-    gain: float = 0.4  # Source: shared/design/AUDIO.md, section 3: at 1 the peaks pass full scale
+    gain: float = 0.4  # at 1 the peaks pass full scale
+    mel_top_hz: float = NYQUIST_HZ
 
 
 _ALL = (

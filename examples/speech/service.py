@@ -1,8 +1,9 @@
-"""The HTTP service around one voice. Every refusal is `{"error": "one sentence"}`; no route of ours ever answers otherwise."""
+"""The HTTP service around a voice. Every refusal is `{"error": "one sentence"}`; no route of ours ever answers otherwise."""
 
 import base64
 import logging
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -14,13 +15,15 @@ from starlette.exceptions import HTTPException
 from .cache import Trained
 from .errors import InvalidRequest
 from .spectra import HOP, SAMPLE_RATE, Floats
-from .voice import Voice, to_pcm, to_wav
+from .voice import to_pcm, to_wav
 
 # No sample beyond this (-60 dBFS) is silence to anybody who listens.
 _SILENT_BELOW = 1e-3
 _FORMATS = ("wav", "pcm")
 _LOG = logging.getLogger("uvicorn.error")
-_MODEL = "speech-example"
+MODEL = "speech-example"
+#: What `/version` says besides.
+FACTS: Mapping[str, Any] = {"sample_rate": SAMPLE_RATE, "token_rate": round(SAMPLE_RATE / HOP, 3)}
 
 
 class SynthesisFailed(Exception):
@@ -37,7 +40,7 @@ class SpeechRequest(BaseModel):
     """OpenAI's `POST /v1/audio/speech`. `model` and `voice` are accepted as they come: this server has one of each."""
 
     input: str
-    model: str = _MODEL
+    model: str = MODEL
     voice: str | dict[str, str] = "default"
     response_format: str = "wav"
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
@@ -61,14 +64,18 @@ class VersionCard(BaseModel):
     digest: str
 
 
-def build_service(voice: Voice, trained: Trained) -> FastAPI:
-    """An application that serves `voice`. Its routes are plain functions, so each synthesis runs in a thread."""
-    app = FastAPI(title="Penstock's speech example", version=voice.recipe.version)
+#: (text, language or None, emotion, speed ratio) -> samples, as `Voice.say`.
+Say = Callable[[str, str | None, str, float], Floats]
+
+
+def build_service(say: Say) -> FastAPI:
+    """An application that speaks with `say`. Its routes are plain functions, so each synthesis runs in a thread."""
+    app = FastAPI(title="Penstock's speech example")
     _add_error_answers(app)
 
     @app.post("/synthesize")
     def synthesize(request: SynthesizeRequest, response: Response) -> Synthesis:
-        samples = _say(voice, request.text, request.language, emotion=request.emotion)
+        samples = _said(say, request.text, request.language, emotion=request.emotion)
         response.headers.update(_faults(samples))
         return Synthesis(audio_b64=base64.b64encode(to_wav(samples)).decode())
 
@@ -79,32 +86,35 @@ def build_service(voice: Voice, trained: Trained) -> FastAPI:
             raise InvalidRequest(
                 f"response_format {request.response_format!r} is not supported; the supported ones are {known}."
             )
-        samples = _say(voice, request.input, request.language, speed_ratio=request.speed)
+        samples = _said(say, request.input, request.language, speed_ratio=request.speed)
         if request.response_format == "pcm":
             return Response(to_pcm(samples), media_type=f"audio/pcm;rate={SAMPLE_RATE}", headers=_faults(samples))
         return Response(to_wav(samples), media_type="audio/wav", headers=_faults(samples))
+
+    return app
+
+
+def add_card(app: FastAPI, version: str, trained: Trained) -> None:
+    """Add `/health` and `/version` of a whole version; where components are mounted, Penstock answers them."""
 
     @app.get("/health")
     def health() -> Health:
         return Health()
 
     @app.get("/version")
-    def version() -> VersionCard:
+    def card() -> VersionCard:
         return VersionCard(
-            model=_MODEL,
-            version=voice.recipe.version,
+            model=MODEL,
+            version=version,
             build_time=trained.build_time,
-            sample_rate=SAMPLE_RATE,
-            token_rate=round(SAMPLE_RATE / HOP, 3),
             digest=trained.digest,
+            **FACTS,
         )
 
-    return app
 
-
-def _say(voice: Voice, text: str, language: str | None, emotion: str = "neutral", speed_ratio: float = 1.0) -> Floats:
+def _said(say: Say, text: str, language: str | None, emotion: str = "neutral", speed_ratio: float = 1.0) -> Floats:
     try:
-        return voice.say(text, language, emotion, speed_ratio)
+        return say(text, language, emotion, speed_ratio)
     except InvalidRequest:
         raise
     except Exception as error:  # whatever a bad version does wrong is one failed request, never a dead server

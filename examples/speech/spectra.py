@@ -10,10 +10,12 @@ Floats = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
 
 SAMPLE_RATE = 22050  # Hz; espeak-ng's own
+NYQUIST_HZ = SAMPLE_RATE / 2
 HOP = 256  # samples between frames, 11.6 ms
 N_FFT = 1024
 N_BINS = N_FFT // 2 + 1
 N_MELS = 40
+MEL_BOTTOM_HZ = 40.0
 WINDOW: Floats = np.hanning(N_FFT + 1)[:-1].astype(np.float32)  # periodic, so that overlapped squares are constant
 _OVERLAP_POWER = float((WINDOW**2).sum()) / HOP  # 1.5: what overlapped squared windows add up to
 # Quieter than this counts as this. espeak's pauses are exact zeros, whose logarithm would rule the regression.
@@ -51,9 +53,9 @@ def _mel(hz: float) -> float:
 
 
 @cache
-def mel_edges_hz() -> NDArray[np.float64]:
-    """N_MELS + 2 band edges from 40 Hz to the Nyquist frequency, even on the mel scale."""
-    mels = np.linspace(_mel(40.0), _mel(SAMPLE_RATE / 2), N_MELS + 2)
+def mel_edges_hz(top_hz: float = NYQUIST_HZ) -> NDArray[np.float64]:
+    """N_MELS + 2 band edges from MEL_BOTTOM_HZ to `top_hz`, even on the mel scale."""
+    mels = np.linspace(_mel(MEL_BOTTOM_HZ), _mel(top_hz), N_MELS + 2)
     return np.asarray(700 * (10 ** (mels / 2595) - 1), np.float64)
 
 
@@ -62,9 +64,9 @@ def bin_hz() -> NDArray[np.float64]:
 
 
 @cache
-def mel_bank() -> Floats:
+def mel_bank(top_hz: float = NYQUIST_HZ) -> Floats:
     """N_MELS x N_BINS triangular averages; each row adds up to 1."""
-    edges, hz = mel_edges_hz()[:, None], bin_hz()
+    edges, hz = mel_edges_hz(top_hz)[:, None], bin_hz()
     rise = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
     bank = np.clip(np.minimum(rise, fall), 0, None)
@@ -74,10 +76,10 @@ def mel_bank() -> Floats:
     return np.asarray(bank / bank.sum(axis=1, keepdims=True), np.float32)
 
 
-def log_mel(samples: Floats, n_frames: int) -> Floats:
+def log_mel(samples: Floats, n_frames: int, top_hz: float = NYQUIST_HZ) -> Floats:
     """n_frames x N_MELS natural logarithms of mean power density per band (white noise of variance 1 gives 0)."""
     power = np.abs(stft(samples, n_frames)) ** 2 / float((WINDOW**2).sum())
-    return np.asarray(np.log(power @ mel_bank().T + _FLOOR), np.float32)
+    return np.asarray(np.log(power @ mel_bank(top_hz).T + _FLOOR), np.float32)
 
 
 def pitch(samples: Floats, n_frames: int) -> tuple[Floats, NDArray[np.bool_]]:

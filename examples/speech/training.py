@@ -39,12 +39,12 @@ def n_steps(recipe: Recipe) -> int:
 
 def train(recipe: Recipe, advance: Callable[[], None]) -> Arrays:
     """Every weight of one version, by name. Calls `advance` after each piece of work."""
-    arrays: Arrays = {f"vocoder.{name}": part for name, part in default_parts().items()}
+    arrays: Arrays = {f"vocoder.{name}": part for name, part in default_parts(recipe.mel_top_hz).items()}
     arrays["vocoder.gain"] = np.array([recipe.gain], np.float32)
     for language in LANGUAGES:
         examples: list[_Example] = []
         for text in _chosen(recipe, language):
-            examples += _measure(text, language)
+            examples += _measure(text, language, recipe.mel_top_hz)
             advance()
         fitted = _fit(examples, recipe)
         arrays |= {f"{language}.{name}": part for name, part in fitted.items()}
@@ -59,10 +59,10 @@ def _chosen(recipe: Recipe, language: str) -> list[str]:
     return [sentences[index] for index in order[: round(recipe.share_ratio * len(sentences))]]
 
 
-def _measure(text: str, language: str) -> list[_Example]:
+def _measure(text: str, language: str, mel_top_hz: float) -> list[_Example]:
     clauses, audio = speak(text, language)
     n_frames = len(audio) // HOP + 1
-    mel = log_mel(audio, n_frames)
+    mel = log_mel(audio, n_frames, mel_top_hz)
     f0_hz, voiced = pitch(audio, n_frames)
     frame = np.arange(n_frames)
     usual = np.median(f0_hz[voiced])
@@ -105,6 +105,7 @@ def _fit(examples: list[_Example], recipe: Recipe) -> Arrays:
         "mean": mel.mean(axis=0),
         # Source: Toda and Tokuda, IEICE E90-D(5), 2007 (global variance), in its simplest form: one factor per band.
         "spread": np.clip(mel.std(axis=0) / np.maximum(predicted.std(axis=0), 1e-6), 1, 1.2),
+        "mel_rmse": np.sqrt(((predicted - mel) ** 2).mean(keepdims=True)).reshape(1),
     }
 
 

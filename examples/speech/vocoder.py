@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .acoustic import Track
-from .spectra import HOP, N_MELS, SAMPLE_RATE, Floats, bin_hz, istft, mel_edges_hz, stft
+from .spectra import HOP, N_MELS, NYQUIST_HZ, SAMPLE_RATE, Floats, bin_hz, istft, mel_edges_hz, stft
 
 _N_PULSE = 256
 _PULSE_SPREAD_S = 0.004
@@ -27,9 +27,9 @@ def breath() -> Floats:
     return np.clip((bin_hz() - _NOISE_FROM_HZ) / _NOISE_WIDTH_HZ, 0.02, 0.9).astype(np.float32)
 
 
-def mel_inverse() -> Floats:
+def mel_inverse(top_hz: float = NYQUIST_HZ) -> Floats:
     """N_MELS x N_BINS: straight lines between the centres of the bands."""
-    centres = mel_edges_hz()[1:-1]
+    centres = mel_edges_hz(top_hz)[1:-1]
     return np.stack([np.interp(bin_hz(), centres, row) for row in np.eye(N_MELS)]).astype(np.float32)
 
 
@@ -41,15 +41,17 @@ class Vocoder:
         inverse: N_MELS x N_BINS log-mel to log spectrum.
         pulse: (n) shape of one glottal pulse.
         noise: (N_BINS) share of noise in a voiced frame, 0..1.
-        gain: factor on the output, before the soft limit.
+        gain: factor on the output, before the limit.
         n_refinements: passes that make the spectrum consistent, >= 0; each costs one inverse and one forward transform.
+        limits: holds what is too loud below full scale; without it, that wraps around as 16-bit integers do: it crackles.
     """
 
     inverse: Floats
     pulse: Floats
     noise: Floats
     gain: float
-    n_refinements: int
+    n_refinements: int = 0
+    limits: bool = True
 
     def render(self, track: Track, seed: int) -> Floats:
         """n_frames * HOP samples, between -1 and 1. The same track and seed give the same samples."""
@@ -68,8 +70,9 @@ class Vocoder:
                 # Source: Griffin and Lim, IEEE TASSP 32(2), 1984: keep the magnitude, take the phase of what came out.
                 phase = stft(samples, n_frames)
                 samples = istft(magnitude * phase / np.maximum(np.abs(phase), 1e-9))
+        samples = self.gain * samples
         # The soft limit leaves speech alone (0.3 becomes 0.29) and holds the rare peak below full scale.
-        return np.asarray(np.tanh(self.gain * samples), np.float32)
+        return np.asarray(np.tanh(samples) if self.limits else (samples + 1) % 2 - 1, np.float32)
 
     def _pulses(self, f0_hz: Floats) -> Floats:
         """A train of pulses of power 1 that follows f0_hz (n_frames)."""
@@ -83,6 +86,6 @@ class Vocoder:
         return out[:n]
 
 
-def default_parts() -> dict[str, Floats]:
-    """The vocoder's exported arrays, all but the gain."""
-    return {"inverse": mel_inverse(), "pulse": dispersed_pulse(), "noise": breath()}
+def default_parts(top_hz: float = NYQUIST_HZ) -> dict[str, Floats]:
+    """The vocoder's exported arrays, all but the gain, for bands that reach `top_hz`."""
+    return {"inverse": mel_inverse(top_hz), "pulse": dispersed_pulse(), "noise": breath()}

@@ -2,12 +2,13 @@
 
 import io
 import wave
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 import numpy as np
 
-from .acoustic import AcousticModel, Indices, Inventory, Track
+from .acoustic import AcousticModel, Indices, Inventory
+from .emotion import EMOTIONS, EmotionEncoder
 from .errors import InvalidRequest, TextTooLong
 from .espeak import LANGUAGES, read
 from .recipes import Recipe
@@ -20,38 +21,25 @@ MAX_CHARACTERS = 4096  # Source: the limit of OpenAI's POST /v1/audio/speech
 _TAIL_FRAMES = 8  # a text ends in 93 ms of near silence; espeak's own ends at once
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How an emotion changes the voice: pitch in semitones, its range and the speed as ratios, loudness as a ratio <= 1."""
-
-    pitch_st: float = 0.0
-    range_ratio: float = 1.0
-    speed_ratio: float = 1.0
-    loudness_ratio: float = 1.0
-
-
-# Chosen by taste, for the example: no data stands behind them.
-EMOTIONS = {
-    "neutral": Style(),
-    "happy": Style(pitch_st=2.0, range_ratio=1.4, speed_ratio=1.06),
-    "sad": Style(pitch_st=-1.5, range_ratio=0.6, speed_ratio=0.88, loudness_ratio=0.8),
-    "angry": Style(pitch_st=1.0, range_ratio=1.5, speed_ratio=1.12),
-}
-
-
 class Voice:
-    """A recipe with its trained weights."""
+    """An acoustic model for each language, a vocoder and an emotion encoder, put together. Making one costs nothing."""
 
-    def __init__(self, recipe: Recipe, weights: Arrays) -> None:
-        self.recipe = recipe
-        self._models = {language: _model(weights, language) for language in LANGUAGES}
-        self._vocoder = Vocoder(
+    def __init__(self, acoustic: Mapping[str, AcousticModel], vocoder: Vocoder, emotions: EmotionEncoder) -> None:
+        self._models = acoustic
+        self._vocoder = vocoder
+        self._emotions = emotions
+
+    @classmethod
+    def of(cls, recipe: Recipe, weights: Arrays) -> Self:
+        """A whole version: a recipe with its trained weights."""
+        vocoder = Vocoder(
             _floats(weights, "vocoder.inverse"),
             _floats(weights, "vocoder.pulse"),
             _floats(weights, "vocoder.noise"),
             gain=float(_floats(weights, "vocoder.gain")[0]),
             n_refinements=recipe.n_refinements,
         )
+        return cls({language: acoustic_model(weights, language) for language in LANGUAGES}, vocoder, EMOTIONS)
 
     def say(self, text: str, language: str | None = None, emotion: str = "neutral", speed_ratio: float = 1.0) -> Floats:
         """Samples at SAMPLE_RATE, mono, -1..1. The same request always gives the same samples.
@@ -59,18 +47,18 @@ class Voice:
         Raises InvalidRequest in words for a person when the request cannot be meant.
         """
         language = language or detect_language(text)
-        _refuse_unknown(EMOTIONS, emotion, "emotion")
-        _refuse_unknown(LANGUAGES, language, "language")
+        _refuse_unknown(self._emotions, emotion, "emotion")
+        _refuse_unknown(self._models, language, "language")
         if len(text) > MAX_CHARACTERS:
             raise TextTooLong(f"The text has {len(text)} characters; the limit is {MAX_CHARACTERS}: send it in parts.")
         clauses = read(text, language)
         if all(phone.is_pause for clause in clauses for phone in clause.phones):
             raise InvalidRequest("There is nothing to say in this text: send at least one word.")
-        model, style = self._models[language], EMOTIONS[emotion]
+        model, style = self._models[language], self._emotions[emotion]
         durations = model.durations(clauses, speed_ratio * style.speed_ratio)
         durations[-1] = _with_tail(durations[-1])
         parts = [
-            self._vocoder.render(_styled(model.track(clause, frames), style), seed=number)
+            self._vocoder.render(style.shape(model.track(clause, frames)), seed=number)
             for number, (clause, frames) in enumerate(zip(clauses, durations, strict=True))
         ]
         return np.concatenate(parts) * np.float32(style.loudness_ratio)
@@ -85,23 +73,17 @@ def _floats(weights: Arrays, name: str) -> Floats:
     return np.asarray(weights[name], np.float32)
 
 
-def _model(weights: Arrays, language: str) -> AcousticModel:
+def acoustic_model(weights: Arrays, language: str, n_members: int = 1) -> AcousticModel:
+    """One language's part of the trained weights."""
     sounds, accents = (tuple(map(str, weights[f"{language}.{name}"].tolist())) for name in ("sounds", "accents"))
     duration, positions, outputs, mean, spread = (
         _floats(weights, f"{language}.{name}") for name in ("duration", "positions", "outputs", "mean", "spread")
     )
-    return AcousticModel(Inventory(sounds, accents), duration, positions, outputs, mean, spread)
+    return AcousticModel(Inventory(sounds, accents), duration, positions, outputs, mean, spread, n_members)
 
 
 def _with_tail(frames: Indices) -> Indices:
     return np.concatenate((frames[:-1], np.maximum(frames[-1:], _TAIL_FRAMES)))
-
-
-def _styled(track: Track, style: Style) -> Track:
-    ln_f0 = np.log(track.f0_hz)
-    middle = ln_f0.mean()
-    moved = middle + style.range_ratio * (ln_f0 - middle) + style.pitch_st * np.log(2) / 12
-    return replace(track, f0_hz=np.exp(moved).astype(np.float32))
 
 
 def to_pcm(samples: Floats) -> bytes:

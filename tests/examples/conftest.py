@@ -74,12 +74,12 @@ def trained(speech_cache: Path) -> Callable[[str], Trained]:
 
 @pytest.fixture(scope="session")
 def voice(trained: Callable[[str], Trained]) -> Voice:
-    return Voice(RECIPES["1.5.0"], trained("1.5.0").weights)
+    return Voice.of(RECIPES["1.5.0"], trained("1.5.0").weights)
 
 
 @pytest.fixture(scope="session")
 def retrained_voice(trained: Callable[[str], Trained]) -> Voice:
-    return Voice(RECIPES["1.6.0"], trained("1.6.0").weights)
+    return Voice.of(RECIPES["1.6.0"], trained("1.6.0").weights)
 
 
 @pytest.fixture(scope="session")

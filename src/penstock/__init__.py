@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from penstock.runtime import Pipeline, Slot
+    from penstock.stores.weights import Weights
 
-__all__ = ["Pipeline", "Slot"]
+__all__ = ["Pipeline", "Slot", "Weights"]
+
+_ROOMS = {"Pipeline": "penstock.runtime", "Slot": "penstock.runtime", "Weights": "penstock.stores.weights"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("penstock.runtime"), name)
+    if name in _ROOMS:
+        return getattr(import_module(_ROOMS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,11 +3,9 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from penstock.routing.table import Identity
 from penstock.servers.slots import SlotServers
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.source import manifest_of
+from penstock.stores.clock import SystemClock
 from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
 from penstock.stores.registry import SqlRegistry
@@ -57,16 +56,6 @@ class UpOptions:
     state_dir: Path
     identity: Identity
     lease_s: float
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)  # noqa: TID251 - the one place where the wall clock enters
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()  # noqa: TID251 - the one place where the monotonic clock enters
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.control.cataloguing import Catalogue, Parts
+from penstock.ports.artifacts import ArtifactStore
 from penstock.registry.manifest import Manifest
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
@@ -54,9 +55,9 @@ class Look:
         return manifest_of(source)
 
 
-def parts_of(folder: Path) -> Parts:
+def parts_of(folder: Path, artifacts: ArtifactStore | None = None) -> Parts:
     clock = ManualClock()
-    artifacts = open_artifacts(folder / "artifacts", clock)
+    artifacts = artifacts or open_artifacts(folder / "artifacts", clock)
     return Parts(SqlRegistry(folder / "registry.db"), artifacts, clock, Look(), partial(alone, folder / "lock"))
 
 

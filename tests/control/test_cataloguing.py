@@ -4,13 +4,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from penstock.control.cataloguing import Catalogue
+from penstock.kernel.errors import NameTaken, UnknownName, UnknownVersion
+from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import ArtifactStore, Progress, silent
 from penstock.registry.manifest import Manifest
+from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from tests.control.cataloguing import BY, STRICT, parts_of, push
@@ -59,10 +64,25 @@ def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: P
             was_killed = killed_before(folder, n)
             catalogue = Catalogue(parts_of(folder))
             check_whole(catalogue, folder / "before")
-            assert push(catalogue, folder, "2.0.0") == was_killed
+            n_registered = len(names(catalogue))
+            assert n_registered >= n_named(folder)
+            assert push(catalogue, folder, "2.0.0") == (n_registered == 0)
+            assert n_named(folder) == 1
             check_whole(catalogue, folder / "after")
             catalogue.registry.close()
-    assert n > 2
+    assert n > 5
+
+
+def n_named(folder: Path) -> int:
+    """Return 1 where the store knows 2.0.0 by its name, as the registry does, and 0 where it does not."""
+    parts = parts_of(folder)
+    with closing(parts.registry):
+        try:
+            digest = parts.artifacts.named(Name("tts", "vocoder", SemVer(2)))
+        except UnknownName:
+            return 0
+        assert digest == parts.registry.version("tts", "vocoder", "2.0.0").digest
+        return 1
 
 
 def with_one_marked(folder: Path) -> Catalogue:
@@ -135,3 +155,28 @@ def test_what_others_serve_is_neither_marked_nor_removed(tmp_path: Path) -> None
     again = catalogue.collect(STRICT, None, in_use=serves, **BY).as_json()
     assert (again["unmarked"], again["removed"]) == (["tts/vocoder@1.0.0"], [])
     catalogue.registry.close()
+
+
+def test_pushing_again_names_what_was_registered_without_a_name(tmp_path: Path) -> None:
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "2.0.0")
+    (tmp_path / "artifacts" / "names" / "tts" / "vocoder" / "2.0.0").unlink()
+    assert n_named(tmp_path) == 0
+    assert not push(catalogue, tmp_path, "2.0.0")
+    assert n_named(tmp_path) == 1
+    catalogue.registry.close()
+
+
+def test_a_name_that_another_registry_gave_is_refused_before_anything_is_registered(tmp_path: Path) -> None:
+    mine = parts_of(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = replace(parts_of(tmp_path / "other"), artifacts=mine.artifacts)
+    push(Catalogue(other), tmp_path / "other", "2.0.0")
+    (tmp_path / "2.0.0").mkdir()
+    (tmp_path / "2.0.0" / "more.txt").write_text("more", encoding="utf-8")
+    with pytest.raises(NameTaken, match=r"tts/vocoder@2\.0\.0 already means other files"):
+        push(Catalogue(mine), tmp_path, "2.0.0")
+    with pytest.raises(UnknownVersion):
+        mine.registry.version("tts", "vocoder", "2.0.0")
+    for parts in (mine, other):
+        parts.registry.close()

@@ -22,10 +22,19 @@ def test_the_runtime_needs_only_the_kernel() -> None:
     loaded = loaded_by("from penstock import Pipeline, Slot")
     ours = {name.split(".")[1] for name in loaded if name.startswith("penstock.")}
     assert ours == {"kernel", "runtime"}
+    assert not foreign(loaded)
+
+
+def test_weights_need_neither_a_server_nor_a_database() -> None:
+    assert not foreign(loaded_by("from penstock import Weights"))
+
+
+def foreign(loaded: set[str]) -> set[str]:
+    """Return the packages that are neither ours nor Python's."""
     extra = {
         name.partition(".")[0] for name in loaded - loaded_by("import asyncio, concurrent.futures, logging, queue")
     }
-    assert extra <= {*sys.stdlib_module_names, "penstock"}
+    return extra - {*sys.stdlib_module_names, "penstock"}
 
 
 def test_the_package_knows_its_names() -> None:

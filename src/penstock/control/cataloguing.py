@@ -1,17 +1,26 @@
 """Keeping a catalogue of versions: their files in the store of artifacts, what is known of them in the registry.
 
 Files come first and go last, so that whatever the registry names can be pulled: a push stores them before it registers,
-a collection gives the version up before it removes them.
+a collection gives the version up before it removes them. What is registered gets its name in the store, by which nodes find
+it without the registry; a push that was killed before that is finished by pushing again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock.kernel.errors import NotFoundError, NothingToRollBack, UnknownVersion, VersionInUse
+from penstock.kernel.errors import (
+    ArtifactDamaged,
+    NameTaken,
+    NotFoundError,
+    NothingToRollBack,
+    UnknownName,
+    UnknownVersion,
+    VersionInUse,
+)
 from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
 from penstock.ports.clock import Clock
@@ -19,6 +28,7 @@ from penstock.ports.registry import Imported, RegistryStore
 from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
 from penstock.registry.manifest import Manifest
 from penstock.registry.metadata import Metadata
+from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.release import WHOLE, set_name
@@ -143,13 +153,23 @@ class Catalogue:
         return self._stored(draft, source, actor=actor, reason=reason, on_progress=on_progress)
 
     def _stored(self, draft: Version, source: Path, *, actor: str, reason: str, on_progress: Progress) -> Pushed:
+        name, artifacts = Name(draft.service, draft.component, draft.version), self._parts.artifacts
         while True:
-            manifest = self._parts.artifacts.push(source, on_progress=on_progress)
+            manifest = artifacts.push(source, on_progress=on_progress)
             with self._parts.alone():
-                if self._parts.artifacts.has(manifest.digest):  # else a collection took it before it had a name
+                if artifacts.has(manifest.digest):  # else a collection took it before it had a name
+                    self._check_name(name, manifest.digest)
                     is_new = self._taken(draft) is None
                     wanted = _with_files(draft, manifest)
-                    return Pushed(self.registry.register(wanted, actor=actor, reason=reason), is_new)
+                    version = self.registry.register(wanted, actor=actor, reason=reason)
+                    artifacts.publish(name, manifest.digest)
+                    return Pushed(version, is_new)
+
+    def _check_name(self, name: Name, digest: str) -> None:
+        """Refuse a name that another registry gave to other files of this store; NameTaken."""
+        with suppress(UnknownName, ArtifactDamaged):  # publishing mends it
+            if (taken := self._parts.artifacts.named(name)) != digest:
+                raise NameTaken(name=name, taken=taken, digest=digest)
 
     def _taken(self, wanted: Version) -> Version | None:
         try:

@@ -29,6 +29,7 @@ PenstockError
 │   ├── ExtraMissing
 │   ├── UnknownComponent
 │   ├── UnknownLoader
+│   ├── UnknownName
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
@@ -42,6 +43,7 @@ PenstockError
 │   ├── IllegalStage
 │   ├── IllegalTransition
 │   ├── LeaseSpent
+│   ├── NameTaken
 │   ├── NothingToRollBack
 │   ├── NothingWarm
 │   ├── PortTaken
@@ -354,6 +356,15 @@ class UnknownLoader(NotFoundError):
     code = "unknown-loader"
 
 
+class UnknownName(NotFoundError):
+    """{store} has no files of {name}: {why}.
+
+    Remedy: choose another version, push it with `penstock push`, or check that PENSTOCK_ARTIFACTS names the right store.
+    """
+
+    code = "unknown-name"
+
+
 class UnknownArtifact(NotFoundError):
     """There is no artifact {digest} in {store}.
 
@@ -479,6 +490,15 @@ class LeaseSpent(ConflictError):
     """
 
     code = "lease-spent"
+
+
+class NameTaken(ConflictError):
+    """{name} already means other files in the store: {taken}, not {digest}.
+
+    Remedy: push under a higher version; a name is never given twice, and a store belongs to one registry.
+    """
+
+    code = "name-taken"
 
 
 class NothingToRollBack(ConflictError):

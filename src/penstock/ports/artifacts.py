@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.registry.manifest import Manifest
+from penstock.registry.naming import Name
 
 #: Is told (bytes done, bytes in all) now and then, and once at the end; may be called from any thread.
 Progress = Callable[[int, int], None]
@@ -46,6 +47,8 @@ class ArtifactStore(Protocol):
       and nothing of that file is left. A file that changes while it is pushed raises ArtifactChanged.
     - `remove` takes the artifact away at once; its contents go with `sweep`, unless another artifact needs them. `sweep`
       never takes what a push under way relies on, provided that the push takes less than the grace time.
+    - A name, once published, means the same artifact for ever, also when that is removed: of several who publish at once
+      one wins. A killed `publish` leaves no name or the right one.
     - What cannot be an artifact (a link, a device, a name that leads elsewhere) raises InvalidArtifact, a full or
       read-only medium ArtifactsUnwritable, a store that does not answer ArtifactsUnreachable; each loses nothing, and
       leaves nothing behind that the next push or sweep does not clear away.
@@ -63,6 +66,14 @@ class ArtifactStore(Protocol):
         ...
 
     def has(self, digest: str) -> bool: ...
+
+    def publish(self, name: Name, digest: str) -> None:
+        """Give an artifact a name; again is no mistake. Raises NameTaken where it means another one, UnknownArtifact."""
+        ...
+
+    def named(self, name: Name) -> str:
+        """Return the digest of what has this name, which may have been removed; UnknownName says which versions have one."""
+        ...
 
     def digests(self) -> frozenset[str]:
         """Return every artifact there is."""

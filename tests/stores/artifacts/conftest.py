@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import httpx2
@@ -18,9 +19,9 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """The server's address; it ends with its standard input, so with this process at the latest."""
+@contextmanager
+def serving_s3(*buckets: str) -> Iterator[str]:
+    """Yield the address of a new server; it ends with its standard input, so with this process at the latest."""
     with subprocess.Popen(
         [sys.executable, "-c", _START],
         stdin=subprocess.PIPE,
@@ -29,8 +30,17 @@ def s3_url() -> Iterator[str]:
         text=True,
     ) as server:
         assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        for bucket in buckets:
+            httpx2.put(f"{url}/{bucket}", timeout=60.0).raise_for_status()
+        yield url
         server.terminate()
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    with serving_s3() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from obstore.store import MemoryStore, S3Store
 
 from penstock.bootstrap import SystemClock
 from penstock.ports.artifacts import ArtifactStore
+from penstock.registry.naming import Name
 from penstock.stores.artifacts.bucket import BucketShelf
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.store import ShelvedArtifacts, blob_key
@@ -46,6 +47,11 @@ class TestFolder(ArtifactsContract):
         path.chmod(0o644)
         path.write_bytes(b"\0" * path.stat().st_size)
 
+    def damage_name(self, name: Name) -> None:
+        path = self.root / "names" / name.path
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1])
+
     def lose(self, sha256: str) -> None:
         (self.root / blob_key(sha256)).unlink()
 
@@ -67,6 +73,10 @@ class _OverObstore(ArtifactsContract):
     def damage(self, sha256: str) -> None:
         size = obstore.head(self.objects, blob_key(sha256))["size"]
         obstore.put(self.objects, blob_key(sha256), b"\0" * size)
+
+    def damage_name(self, name: Name) -> None:
+        key = f"names/{name.path}"
+        obstore.put(self.objects, key, bytes(obstore.get(self.objects, key).bytes())[:-1])
 
     def lose(self, sha256: str) -> None:
         obstore.delete(self.objects, blob_key(sha256))

@@ -22,11 +22,17 @@ def loader(name: str, root: str | Path, component: str, **options: Any) -> Calla
     `options` are those of the loader of that name. Raises UnknownLoader, and what the loader says against its options. A
     version whose folder is missing is refused when it is loaded.
     """
+    read = reader(name, **options)
+    return lambda version: read(folder_of(Path(root) / component, version))
+
+
+def reader(name: str, **options: Any) -> Callable[[Path], Any]:
+    """Return what a loader makes of a version's folder: folder -> model. `options` and errors are those of `loader`."""
     known = {point.name: point for point in entry_points(group=_GROUP)}
     if name not in known:
         raise UnknownLoader(name=name, known=", ".join(sorted(known)))
     read: Callable[[Path], Any] = known[name].load()(**options)
-    return lambda version: read(folder_of(Path(root) / component, version))
+    return read
 
 
 def folder_of(component: Path, version: str) -> Path:

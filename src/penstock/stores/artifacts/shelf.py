@@ -7,7 +7,7 @@ from typing import Protocol
 class Shelf(Protocol):
     """Laws: an object is seen whole or not at all, whenever its writer dies; a write that returned survives a power cut.
 
-    Keys are parts of letters, digits, dashes and dots, divided by `/`. What is not there raises FileNotFoundError; a
+    Keys are parts of letters, digits, dashes, underscores and dots, divided by `/`. What is not there raises FileNotFoundError; a
     medium that refuses, ArtifactsUnwritable or ArtifactsUnreachable. What the chunks of a write raise goes through
     unchanged, and nothing is written.
     """

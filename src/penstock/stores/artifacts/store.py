@@ -2,8 +2,10 @@
 
 blobs/sha256/ab/abcd...      one content each
 manifests/sha256/ab12...     the manifest of the artifact with that digest; it is there, so the artifact is
+names/tts/vocoder/1.3.0      which artifact has that name
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -14,16 +16,24 @@ from penstock.kernel.errors import (
     ArtifactDamaged,
     ArtifactsUnwritable,
     InvalidArtifact,
+    InvalidSemVer,
+    NameTaken,
     UnknownArtifact,
+    UnknownName,
 )
+from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import GRACE_S, Progress, Swept, silent
-from penstock.registry.manifest import ArtifactFile, Manifest, hex_of
+from penstock.registry.manifest import ArtifactFile, Manifest, checked_digest, hex_of
+from penstock.registry.naming import Name
 from penstock.stores.artifacts.aside import Aside, clear_abandoned, make_folder
 from penstock.stores.artifacts.shelf import Shelf
 from penstock.stores.artifacts.source import CHUNK_BYTES, HashBeside, SourceFile, files_of
 
 _BLOBS = "blobs/sha256/"
 _MANIFESTS = "manifests/sha256/"
+_NAMES = "names/"
+#: A message that nobody reads to the end helps nobody.
+_MAX_LISTED = 5
 
 
 class ShelvedArtifacts:
@@ -67,6 +77,41 @@ class ShelvedArtifacts:
 
     def has(self, digest: str) -> bool:
         return self._shelf.size(_manifest_key(digest)) is not None
+
+    def publish(self, name: Name, digest: str) -> None:
+        if not self.has(checked_digest(digest)):
+            raise UnknownArtifact(digest=digest, store=self._shelf.name)
+        text = name.text(digest)
+        if self._shelf.create(_NAMES + name.path, text):
+            return
+        try:
+            found, taken = self._name_at(name)
+        except ArtifactDamaged:  # who has the right digest mends it
+            self._shelf.put(lambda: _NAMES + name.path, [text], size_bytes=len(text))
+            return
+        if (found, taken) != (name, digest):
+            raise NameTaken(name=name, taken=taken, digest=digest)
+
+    def named(self, name: Name) -> str:
+        try:
+            found, digest = self._name_at(name)
+        except FileNotFoundError:
+            found, digest = None, ""
+        if found != name:  # file systems that take capital and small letters for equal mix up 1.0.0-RC and 1.0.0-rc
+            raise UnknownName(name=name, store=self._shelf.name, why=self._why_unknown(name))
+        return digest
+
+    def _name_at(self, name: Name) -> tuple[Name, str]:
+        try:
+            return Name.read(b"".join(self._shelf.read(_NAMES + name.path)))
+        except ValueError as error:
+            raise ArtifactDamaged(what=f"the name {name}", store=self._shelf.name, why=error) from None
+
+    def _why_unknown(self, name: Name) -> str:
+        of = f"{name.service}/{name.component}"
+        found = sorted(_versions(key for key, _ in self._shelf.items(f"{_NAMES}{of}/")), reverse=True)
+        more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+        return f"it has {', '.join(map(str, found[:_MAX_LISTED]))}{more}" if found else f"it has nothing of {of}"
 
     def digests(self) -> frozenset[str]:
         return frozenset("sha256:" + key.rpartition("/")[2] for key, _ in self._shelf.items(_MANIFESTS))
@@ -222,6 +267,13 @@ class _Tally:
 
 def blob_key(sha256: str) -> str:
     return f"{_BLOBS}{sha256[:2]}/{sha256}"
+
+
+def _versions(keys: Iterable[str]) -> Iterator[SemVer]:
+    """Yield the versions that keys end with; a folder may hold files of somebody else's."""
+    for key in keys:
+        with contextlib.suppress(InvalidSemVer):
+            yield SemVer.parse(key.rpartition("/")[2])
 
 
 def _manifest_key(digest: str) -> str:

@@ -16,9 +16,13 @@ from penstock.kernel.errors import (
     ArtifactsUnwritable,
     InvalidArtifact,
     InvalidDigest,
+    NameTaken,
     UnknownArtifact,
+    UnknownName,
 )
+from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import ArtifactStore, Swept
+from penstock.registry.naming import Name
 
 #: More than a part of an upload, and no multiple of any size of chunk.
 _BIG_BYTES = 17 * 1024 * 1024 + 11
@@ -42,12 +46,16 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def name_of(version: str, *, component: str = "vocoder") -> Name:
+    return Name("tts", component, SemVer.parse(version))
+
+
 def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 class ArtifactsContract:
-    """Hooks: `open_store`, `damage`, `lose`, `n_blobs`, `out_of_order`. Give the instance its place in an autouse fixture."""
+    """Hooks: `open_store`, `damage`, `damage_name`, `lose`, `n_blobs`, `out_of_order`. Give the instance its place in an autouse fixture."""
 
     @abstractmethod
     def open_store(self) -> ArtifactStore:
@@ -56,6 +64,10 @@ class ArtifactsContract:
     @abstractmethod
     def damage(self, sha256: str) -> None:
         """Change a stored content, its size kept, behind the store's back."""
+
+    @abstractmethod
+    def damage_name(self, name: Name) -> None:
+        """Cut off what is stored of a name, behind the store's back."""
 
     @abstractmethod
     def lose(self, sha256: str) -> None:
@@ -212,6 +224,59 @@ class ArtifactsContract:
         with pytest.raises(InvalidArtifact, match="leads out of it"):
             store.pull(manifest.digest, here)
         assert contents_of(elsewhere) == {}
+
+    def test_a_name_means_the_same_artifact_for_ever(self, store: ArtifactStore, source: Path, tmp_path: Path) -> None:
+        digest = store.push(source).digest
+        other = store.push(written(tmp_path / "other", {"a": b"a"})).digest
+        for _ in range(2):
+            store.publish(name_of("1.3.0-rc.1+cu12"), digest)
+        store = self.open_store()
+        assert store.named(name_of("1.3.0-rc.1")) == digest  # build metadata does not count
+        with pytest.raises(NameTaken, match=f"tts/vocoder@1.3.0-rc.1 .*{digest}, not {other}"):
+            store.publish(name_of("1.3.0-rc.1"), other)
+        store.remove(digest)
+        store.sweep(grace_s=0)
+        assert store.named(name_of("1.3.0-rc.1")) == digest
+        with pytest.raises(NameTaken):
+            store.publish(name_of("1.3.0-rc.1"), other)
+        assert store.digests() == {other}
+
+    def test_a_name_is_unknown_until_it_is_published(self, store: ArtifactStore, source: Path) -> None:
+        with pytest.raises(UnknownName, match=r"tts/vocoder@1\.0\.0: it has nothing of tts/vocoder\."):
+            store.named(name_of("1.0.0"))
+        with pytest.raises(UnknownArtifact):
+            store.publish(name_of("1.0.0"), "sha256:" + "0" * 64)
+        with pytest.raises(InvalidDigest):
+            store.publish(name_of("1.0.0"), "sha256:../../etc/passwd")
+        digest = store.push(source).digest
+        for version in ("1.10.0", "1.9.0", "1.2.0-rc.1", "1.1.0", "1.0.0", "0.9.0", "0.8.0"):
+            store.publish(name_of(version), digest)
+        store.publish(name_of("3.0.0", component="vocoder2"), digest)
+        with pytest.raises(UnknownName, match=r"it has 1\.10\.0, 1\.9\.0, 1\.2\.0-rc\.1, 1\.1\.0, 1\.0\.0 and 2 more"):
+            store.named(name_of("2.0.0"))
+
+    def test_of_several_who_publish_one_name_at_once_one_wins(self, store: ArtifactStore, tmp_path: Path) -> None:
+        digests = [store.push(written(tmp_path / str(n), {"a": b"%d" % n})).digest for n in range(4)]
+
+        def publish(digest: str) -> bool:
+            try:
+                self.open_store().publish(name_of("1.0.0"), digest)
+            except NameTaken:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            won = [digest for digest, is_mine in zip(digests, threads.map(publish, digests), strict=True) if is_mine]
+        assert won == [store.named(name_of("1.0.0"))]
+
+    def test_a_damaged_name_is_found_and_mended_by_who_has_the_digest(self, store: ArtifactStore, source: Path) -> None:
+        digest = store.push(source).digest
+        store.publish(name_of("1.0.0"), digest)
+        self.damage_name(name_of("1.0.0"))
+        with pytest.raises(ArtifactDamaged, match=r"the name tts/vocoder@1\.0\.0 in .* is damaged: it cannot"):
+            store.named(name_of("1.0.0"))
+        store.publish(name_of("1.0.0"), digest)
+        assert store.named(name_of("1.0.0")) == digest
 
     def test_what_cannot_be_an_artifact_is_refused_by_name(self, store: ArtifactStore, tmp_path: Path) -> None:
         source = written(tmp_path / "source", {"a": b"a"})

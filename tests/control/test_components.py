@@ -123,6 +123,13 @@ async def test_half_of_the_servers_switch_out_of_stables_rotation(fleet: Fleet) 
     assert in_force.overrides
 
 
+async def test_what_a_server_finishes_for_stable_after_it_was_lent_to_the_canary_is_no_error(fleet: Fleet) -> None:
+    stable = fleet.plane.status("tts")["stable"]["number"]
+    canary = (await fleet.switch())["canary"]["number"]
+    assert fleet.plane.pods_of("tts", stable) == frozenset(NODES)
+    assert fleet.plane.pods_of("tts", canary) == frozenset(NODES[:1])
+
+
 async def test_promotion_switches_the_rest_which_loaded_while_it_baked(fleet: Fleet) -> None:
     await fleet.switch(nodes=[f"http://{NODES[1]}"])
     await fleet.to("baking")

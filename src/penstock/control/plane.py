@@ -255,12 +255,17 @@ class ControlPlane:
         return await self._loop.ports.journal.verify()
 
     def pods_of(self, service: str, number: int) -> frozenset[str]:
-        """Return the `host:port` of every endpoint of a release that gateways know now; empty for another release."""
+        """Return the `host:port` of every endpoint of a release that gateways know now; empty for another release.
+
+        Servers that stable lent to the canary are stable's too: they finish what they began as its own.
+        """
         control = self._loop.services.get(service)
         if control is None:
             return frozenset()
-        known = (control.state.stable, control.state.canary, control.state.warm)
-        return frozenset(e.address for r in known if r and r.number == number for e in r.endpoints)
+        stable, canary, warm = control.state.stable, control.state.canary, control.state.warm
+        lent = canary.endpoints if stable and canary and canary.swapped and stable.number == number else ()
+        known = (e for r in (stable, canary, warm) if r and r.number == number for e in r.endpoints)
+        return frozenset(e.address for e in (*known, *lent))
 
     def watch(self, service: str) -> AsyncIterator[dict[str, Any]]:
         """Yield `{"event": "entry"|"status", "data": ...}` for ever: entries as they come, a status about every second."""

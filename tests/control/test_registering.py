@@ -12,6 +12,7 @@ from penstock.kernel.errors import (
     RefusedError,
     RegistryDamaged,
     RegistryUnwritable,
+    UnknownRelease,
     UnknownVersion,
 )
 from penstock.kernel.semver import SemVer
@@ -125,6 +126,82 @@ async def test_what_does_not_fit_is_refused_and_not_gone_back_to(fleet: Fleet) -
     register(fleet, "vocoder", "1.0.0", Stage.STABLE, requires={"acoustic": "<1"})
     with pytest.raises(RefusedError, match="needs acoustic <1"):
         await fleet.plane.roll_back("tts", "vocoder", to="1.0.0", actor="ann")
+
+
+async def test_versions_that_only_fit_together_go_out_and_come_back_together(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "2.0.0", requires={"acoustic": ">=2"})
+    register(fleet, "acoustic", "2.0.0", requires={"vocoder": ">=2"})
+    with pytest.raises(Incompatible) as refused:
+        await fleet.switch("2.0.0")
+    together = "penstock release tts/vocoder --version 2.0.0 --also acoustic=2.0.0"
+    assert together in refused.value.remedy
+    pair = {"acoustic": "2.0.0", "vocoder": "2.0.0"}
+    started = await fleet.switch("2.0.0", also={"acoustic": "2.0.0"})
+    assert (started["canary"]["release"], started["canary"]["versions"]) == ("acoustic-2.0.0+vocoder-2.0.0", pair)
+    await learned(fleet, "acoustic", "2.0.0", Stage.CANARY)
+    await fleet.to("baking")
+    await fleet.to("idle")
+    assert set(map(str, fleet.serving.values())) == {str(pair)}
+    await learned(fleet, "acoustic", "2.0.0", Stage.STABLE)
+    planned = await fleet.plane.rollback_plan("tts", "vocoder")
+    assert "it does not fit alone: with acoustic 1.2.0" in planned["why"]
+    done = await fleet.plane.roll_back("tts", "vocoder", actor="ann", reason="it crackles")
+    assert done["versions"] == BEFORE
+    await learned(fleet, "vocoder", "2.0.0", Stage.QUARANTINED)
+    assert stage_of(fleet, "acoustic", "2.0.0") is Stage.STABLE
+
+
+async def test_lifting_a_quarantine_lifts_it_in_the_registry_too(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.switch()
+    await fleet.settle()
+    await fleet.plane.roll_back("tts", "vocoder", actor="ann", reason="it crackles")
+    await fleet.to("idle")
+    await learned(fleet, "vocoder", "1.3.0", Stage.QUARANTINED)
+    with pytest.raises(Quarantined) as refused:
+        await fleet.switch()
+    assert "penstock unquarantine tts vocoder-1.3.0 --reason" in refused.value.remedy
+    await fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="it was the cable")
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.REGISTERED
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.REGISTERED
+    await fleet.switch(unverified=True)
+
+
+async def test_a_quarantine_that_only_the_registry_has_can_be_lifted(fleet: Fleet) -> None:
+    register(fleet, "vocoder", "1.3.0", Stage.QUARANTINED)
+    with pytest.raises(Quarantined):
+        await fleet.switch()
+    await fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="it was the cable")
+    await fleet.switch(unverified=True)
+    with pytest.raises(UnknownRelease):
+        await fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="again")
+
+
+async def test_a_set_that_was_condemned_quarantines_none_of_its_versions_alone(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "2.0.0")
+    register(fleet, "acoustic", "2.0.0")
+    await fleet.switch("2.0.0", also={"acoustic": "2.0.0"})
+    await learned(fleet, "vocoder", "2.0.0", Stage.CANARY)
+    await fleet.plane.roll_back("tts", None, actor="ann", reason="it crackles")
+    await fleet.to("idle")
+    await learned(fleet, "vocoder", "2.0.0", Stage.VERIFIED)
+    await learned(fleet, "acoustic", "2.0.0", Stage.VERIFIED)
+    with pytest.raises(Quarantined, match="it crackles"):
+        await fleet.switch("2.0.0", also={"acoustic": "2.0.0"})
+    await fleet.switch("2.0.0")
+
+
+async def test_where_nothing_fits_the_refusal_says_so(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "2.0.0", requires={"acoustic": ">=2"})
+    register(fleet, "acoustic", "2.0.0", Stage.REGISTERED)
+    with pytest.raises(Incompatible) as refused:
+        await fleet.switch("2.0.0")
+    assert "none that is verified or stable fits" in refused.value.remedy
 
 
 async def test_a_registry_that_takes_nothing_is_told_and_stops_nobody(

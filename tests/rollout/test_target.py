@@ -1,5 +1,6 @@
 """Where a rollback goes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,10 @@ from penstock.rollout.decide import next_step
 from penstock.rollout.entry import Kind
 from penstock.rollout.state import ServiceState
 from penstock.rollout.target import (
+    Candidate,
     choose_rollback_target,
     component_candidates,
+    component_targets,
     named_target,
     rollback_candidates,
 )
@@ -83,25 +86,42 @@ def swapping(story: Story) -> ServiceState:
     return replace(story.state, stable=promoted[-1], promoted=promoted, n_releases=4)
 
 
+def candidates(
+    state: ServiceState, component: str, objections: Mapping[str, str] | None = None, *, answers: bool = True
+) -> list[Candidate]:
+    """Rank where a rollback may lead; `objections`: names of releases -> what the registry has against them."""
+    targets = component_targets(state, component)
+    said = [(objections or {}).get(release.name) for release in targets]
+    return component_candidates(state, targets, said, answers=answers)
+
+
 def test_a_component_goes_back_alone_though_that_set_never_served(swapping: ServiceState) -> None:
-    (best,) = component_candidates(swapping, "vocoder", {}, {})
+    best = candidates(swapping, "vocoder")[0]
     assert best.release.versions == {"acoustic": "3.0.0", "vocoder": "1.0.0"}
     assert (best.release.number, best.release.name) == (5, "vocoder-1.0.0")
 
 
 def test_a_set_that_served_goes_under_its_own_number(swapping: ServiceState) -> None:
-    best, other = component_candidates(swapping, "acoustic", {}, {})
+    best, other, *_ = candidates(swapping, "acoustic")
     assert best.release == swapping.promoted[2]
     assert other.release.versions == {"acoustic": "1.0.0", "vocoder": "2.0.0"}
 
 
+def test_a_component_that_does_not_fit_alone_takes_the_last_set_that_served_with_it(swapping: ServiceState) -> None:
+    best, second, alone = candidates(swapping, "vocoder", {"vocoder-1.0.0": "needs acoustic <3"})
+    assert (best.release.name, best.against) == ("acoustic-2.0.0", None)
+    assert best.release.versions == {"acoustic": "2.0.0", "vocoder": "1.0.0"}
+    assert best.release.endpoints == swapping.stable.endpoints
+    assert second.release.name == "first"
+    assert (alone.release.name, alone.against) == ("vocoder-1.0.0", "needs acoustic <3")
+
+
 def test_what_the_registry_the_quarantine_and_dead_servers_say_against_a_version(swapping: ServiceState) -> None:
     state = replace(swapping, quarantine={"version:acoustic-2.0.0": ("acoustic-2.0.0", "it crackled")})
-    best, other = component_candidates(state, "acoustic", {}, {"1.0.0": "needs vocoder <2"})
-    assert best.against == "is quarantined (it crackled)"
-    assert other.against == "needs vocoder <2"
-    dead = component_candidates(swapping, "vocoder", {4: False}, {})
-    assert [c.against for c in dead] == ["does not answer"]
+    said = {c.release.name: c.against for c in candidates(state, "acoustic", {"acoustic-1.0.0": "needs vocoder <2"})}
+    assert said["vocoder-2.0.0"] == "is quarantined (it crackled)"
+    assert said["acoustic-1.0.0"] == "needs vocoder <2"
+    assert {c.against for c in candidates(swapping, "vocoder", answers=False)} == {"does not answer"}
 
 
 def test_a_release_with_a_quarantined_part_is_passed_over(swapping: ServiceState) -> None:
@@ -112,4 +132,4 @@ def test_a_release_with_a_quarantined_part_is_passed_over(swapping: ServiceState
 def test_a_component_that_an_older_release_lacks_is_not_looked_for_there(swapping: ServiceState) -> None:
     stable = parts(5, "emotion", acoustic="3.0.0", vocoder="2.0.0", emotion="1.0.0")
     state = replace(swapping, stable=stable, promoted=(*swapping.promoted, stable), n_releases=5)
-    assert component_candidates(state, "emotion", {}, {}) == []
+    assert component_targets(state, "emotion") == []

@@ -31,11 +31,14 @@ async def release(service: Service, asked: ReleaseRequest, plane: Plane, actor: 
         return await plane.release(service, asked.urls, asked.version, plan, actor=actor, reason=asked.reason)
     if asked.version is None:
         raise UsageError(detail=f"name the version of {service}/{asked.component} to release.")
+    if asked.component in asked.also:
+        raise UsageError(detail=f"{asked.component} is named twice.")
     return await plane.release_component(
         service,
         asked.component,
         asked.version,
         plan,
+        also=asked.also,
         nodes=asked.urls,
         unverified=asked.unverified,
         actor=actor,

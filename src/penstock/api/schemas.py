@@ -185,6 +185,12 @@ class ReleaseRequest(_Request):
     component: str | None = Field(
         default=None, description="Release only this component's version, in servers that switch in place"
     )
+    also: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Component -> version of what is released with it",
+        examples=[{"acoustic": "2.0.0"}],
+    )
     unverified: bool = Field(default=False, description="Allow a version that is in the registry, but not verified")
     plan: dict[str, JsonValue] = Field(
         default_factory=dict,

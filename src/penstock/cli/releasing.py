@@ -22,6 +22,12 @@ _PATIENCE = 3.0
 Unverified = Annotated[
     bool, typer.Option("--unverified", help="Allow a component's version that is registered, but not verified.")
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also", metavar="COMPONENT=V", help="A version that goes out with it, as one does not fit without the other."
+    ),
+]
 Urls = Annotated[
     list[str] | None,
     typer.Argument(
@@ -66,6 +72,7 @@ def release(
     urls: Urls = None,
     *,
     version: VersionOption = None,
+    also: Also = None,
     nodes: Nodes = None,
     unverified: Unverified = False,
     steps: Steps = None,
@@ -92,7 +99,7 @@ def release(
     wanted = plan_asked(plan, {**options, "dwell": dwell, "bake": bake, "longest_stall": longest_stall})
     limit_s = seconds_asked(timeout, "--timeout") if timeout else max(_DEFAULT_TIMEOUT_S, _PATIENCE * planned_s(wanted))
     terminal = Terminal(output, quiet)
-    service, asked = _asked(name, urls or [], nodes or [], version, unverified=unverified)
+    service, asked = _asked(name, urls or [], nodes or [], version, also or [], unverified=unverified)
     with Api(api, actor) as plane:
         started = plane.command(service, "rollouts", **asked, plan=wanted, reason=reason)
         if watch:
@@ -102,13 +109,13 @@ def release(
 
 
 def _asked(
-    name: str, urls: list[str], nodes: list[str], version: str | None, *, unverified: bool
+    name: str, urls: list[str], nodes: list[str], version: str | None, also: list[str], *, unverified: bool
 ) -> tuple[str, dict[str, object]]:
     """Return the service, and what is to be released of it. Raises UsageError for what cannot be meant together."""
     service, component = service_and_component(name)
     if component is None:
-        if nodes or unverified:
-            only = "--nodes" if nodes else "--unverified"
+        given = {"--also": also, "--nodes": nodes, "--unverified": unverified}
+        if only := next((option for option, value in given.items() if value), None):
             raise UsageError(detail=f"{only} is for one component: {name}/COMPONENT.")
         if not urls:
             raise UsageError(
@@ -121,8 +128,16 @@ def _asked(
         "urls": [*nodes, *urls],
         "version": version,
         "component": component,
+        "also": dict(map(_version_of_component, also)),
         "unverified": unverified,
     }
+
+
+def _version_of_component(written: str) -> tuple[str, str]:
+    component, equals, version = written.partition("=")
+    if not (component and equals and version):
+        raise UsageError(detail=f"--also {written!r} is not COMPONENT=V, e.g. acoustic=2.0.0.")
+    return component, version
 
 
 def _watch(plane: Api, terminal: Terminal, started: dict[str, Any], limit_s: float) -> int:

@@ -1,14 +1,14 @@
-"""Releasing one component of a service whose servers switch versions in place."""
+"""Releasing components of a service whose servers switch versions in place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from penstock.kernel.errors import NotFoundError, NotSwappable, UnknownComponent, UsageError, VersionTaken
-from penstock.registry.release import Endpoint, Release, part_name
+from penstock.registry.release import Endpoint, Release, part_name, set_name
 from penstock.rollout.state import ServiceState
 
 
-def canary_in_place(state: ServiceState, component: str, version: str, nodes: Sequence[Endpoint]) -> Release:
-    """Return stable's set with another version of one component, as the next release.
+def canary_in_place(state: ServiceState, wanted: Mapping[str, str], nodes: Sequence[Endpoint]) -> Release:
+    """Return stable's set with other versions of these components (component -> version), as the next release.
 
     It is served by `nodes`, else by half of stable's servers; a lone server serves both. Raises NotSwappable,
     UnknownComponent, VersionTaken, and NotFoundError or UsageError for servers that it cannot be.
@@ -16,14 +16,15 @@ def canary_in_place(state: ServiceState, component: str, version: str, nodes: Se
     stable = state.stable
     if not stable.swapped:
         raise NotSwappable(service=state.service)
-    if component not in stable.versions:
-        raise UnknownComponent(service=state.service, component=component, known=", ".join(stable.versions))
-    if stable.versions[component] == version:
-        raise VersionTaken(service=state.service, version=part_name(component, version), what="stable")
-    versions = {**stable.versions, component: version}
-    servers = _servers(stable, nodes)
-    number, name = state.n_releases + 1, part_name(component, version)
-    return Release(state.service, number, name, versions, servers, swapped=True)
+    for component, version in wanted.items():
+        if component not in stable.versions:
+            raise UnknownComponent(service=state.service, component=component, known=", ".join(stable.versions))
+        if stable.versions[component] == version:
+            raise VersionTaken(service=state.service, version=part_name(component, version), what="stable")
+    versions = {**stable.versions, **wanted}
+    return Release(
+        state.service, state.n_releases + 1, set_name(wanted), versions, _servers(stable, nodes), swapped=True
+    )
 
 
 def _servers(stable: Release, nodes: Sequence[Endpoint]) -> tuple[Endpoint, ...]:

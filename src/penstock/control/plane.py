@@ -1,7 +1,7 @@
 """The use cases: what people and machines may ask of the control plane."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -115,6 +115,7 @@ class ControlPlane:
         version: str,
         plan: Plan,
         *,
+        also: Mapping[str, str] | None = None,
         nodes: Sequence[str] = (),
         unverified: bool = False,
         actor: str,
@@ -122,15 +123,16 @@ class ControlPlane:
     ) -> dict[str, Any]:
         """Begin to meter one component's version in, on servers that switch versions in place.
 
-        `nodes` are URLs of stable's servers that become the canary's; see `canary_in_place`. `unverified` allows a version
+        `also`: component -> version of what goes out with it, because one does not fit without the other. `nodes` are URLs of stable's servers that become the canary's; see `canary_in_place`. `unverified` allows a version
         that is only registered.
         """
         control = self._loop.control(service)
         endpoints = [Endpoint.parse(url) for url in nodes]
         async with control.lock:
             _check_idle(control.state)
-            release = canary_in_place(control.state, component, checked_version(version), endpoints)
-            await self._loop.registering.check(release, component, unverified=unverified)
+            wanted = {part: checked_version(number) for part, number in ((component, version), *(also or {}).items())}
+            release = canary_in_place(control.state, wanted, endpoints)
+            await self._loop.registering.check(control.state.stable, release, unverified=unverified)
             await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
 
@@ -216,14 +218,16 @@ class ControlPlane:
         return {"service": service, "version": version, "key": key, "quarantined": True}
 
     async def unquarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
-        """Allow this version to be released again."""
+        """Allow this version to be released again, also where only the registry has it in quarantine."""
         control = self._loop.control(service)
         versions = [marked for marked, _ in control.state.quarantine.values()]
-        if version not in versions:
+        if version in versions:
+            async with control.lock:
+                await control.commit(Decision(Kind.UNQUARANTINED, reason, {"version": version}), actor=actor)
+        lifted = await self._loop.registering.lift(control.state, version, actor=actor, reason=reason)
+        if version not in versions and not lifted:
             known = ", ".join(versions) or "none is quarantined"
             raise UnknownRelease(service=service, release=version, known=known)
-        async with control.lock:
-            await control.commit(Decision(Kind.UNQUARANTINED, reason, {"version": version}), actor=actor)
         return {"service": service, "version": version, "quarantined": False}
 
     # -- questions

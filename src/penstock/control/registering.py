@@ -4,12 +4,13 @@ A service that the registry does not know is none of its business: its versions 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 from penstock.kernel.errors import Incompatible, InvalidSemVer, PenstockError, Quarantined, RefusedError, UnknownVersion
+from penstock.kernel.semver import SemVer
 from penstock.ports.clock import Clock
 from penstock.ports.registry import RegistryStore
-from penstock.registry.compatibility import conflicts
+from penstock.registry.compatibility import conflicts, nearest_set
 from penstock.registry.query import Query
 from penstock.registry.release import Release, part_name
 from penstock.registry.stage import Stage
@@ -22,6 +23,8 @@ _ACTOR = "controller"
 _PATIENCE_S = 2.0
 #: A canary that is none any more goes back to one of these.
 _NOT_YET = (Stage.REGISTERED, Stage.VERIFIED)
+#: What may be released together with a version that does not fit what serves.
+_MAY_GO_OUT = (Stage.VERIFIED, Stage.STABLE)
 
 
 class Registering:
@@ -37,29 +40,30 @@ class Registering:
         self._clock = clock
         self._taken_in: dict[str, int] = {}
 
-    async def check(self, canary: Release, component: str, *, unverified: bool) -> None:
-        """Raise what speaks against releasing a component's version in this set.
+    async def check(self, stable: Release, canary: Release, *, unverified: bool) -> None:
+        """Raise what speaks against releasing what the canary's set has and stable's has not.
 
         UnknownVersion, Quarantined, RefusedError for one that nobody verified (unless `unverified`), Incompatible.
         """
         if self._store is not None:
-            await asyncio.to_thread(self._check, self._store, canary, component, unverified)
+            await asyncio.to_thread(self._check, self._store, stable, canary, unverified)
 
-    async def objections(self, stable: Release, component: str, versions: Iterable[str]) -> dict[str, str]:
-        """Return version -> what speaks against going back to it, with the other components as they are.
+    async def objections(self, stable: Release, sets: Sequence[Mapping[str, str]]) -> list[str | None]:
+        """Return for each set (component -> version) what speaks against going back to it from stable's.
 
         A rollback does not wait for a registry that is slow or broken: then nothing is said.
         """
+        silence: list[str | None] = [None] * len(sets)
         if self._store is None:
-            return {}
-        asking = asyncio.to_thread(self._objections, self._store, stable, component, tuple(versions))
+            return silence
+        asking = asyncio.to_thread(self._objections, self._store, stable, sets)
         try:
             return await asyncio.wait_for(asking, _PATIENCE_S)
         except TimeoutError:
             self.trouble[stable.service] = f"the registry did not answer within {_PATIENCE_S:g} s"
         except PenstockError as error:
             self.trouble[stable.service] = error.message
-        return {}
+        return silence
 
     async def take_in(self, state: ServiceState) -> None:
         """Let the registry learn what a service's journal says: stages, quarantine, and what serves."""
@@ -73,53 +77,57 @@ class Registering:
             self._taken_in[state.service] = state.seq
             self.trouble.pop(state.service, None)
 
-    def _check(self, store: RegistryStore, canary: Release, component: str, unverified: bool) -> None:
-        known = _known(store, canary)
-        if component not in known:
-            if component in store.services().get(canary.service, ()):
-                store.version(canary.service, component, canary.versions[component])  # says what there is instead
-            return
-        version = known[component]
-        if version.stage is Stage.QUARANTINED:
-            raise Quarantined(service=canary.service, version=version.name, why=version.staged_why)
-        if twin := _quarantined_twin(store, version):
-            raise Quarantined(service=canary.service, version=version.name, why=f"it is what {twin.name} was")
-        if version.stage is Stage.REGISTERED and not unverified:
-            raise RefusedError(
-                detail=f"{version.name} of {canary.service!r} is registered, but nobody verified it: "
-                f"penstock mark {canary.service}/{component}@{version.version} verified, or release it --unverified."
-            )
-        if misfits := conflicts(known):
+    async def lift(self, state: ServiceState, name: str, *, actor: str, reason: str) -> bool:
+        """Take a component's version (`vocoder-1.3.0`) out of quarantine; return whether it was in it."""
+        if self._store is None:
+            return False
+        return await asyncio.to_thread(self._lift, self._store, state, name, actor, reason)
+
+    def _lift(self, store: RegistryStore, state: ServiceState, name: str, actor: str, reason: str) -> bool:
+        version = _named(store, state, name)
+        if version is None or version.stage is not Stage.QUARANTINED:
+            return False
+        where = (version.service, version.component, str(version.version))
+        store.move(*where, Stage.REGISTERED, at=self._clock.now(), actor=actor, reason=reason)
+        return True
+
+    def _check(self, store: RegistryStore, stable: Release, canary: Release, unverified: bool) -> None:
+        known = _known(store, canary.service, canary.versions)
+        wanted = {}
+        for component, number in changed(stable, canary).items():
+            if component in known:
+                wanted[component] = _releasable(store, known[component], unverified=unverified)
+            elif component in store.services().get(canary.service, ()):
+                store.version(canary.service, component, number)  # says what there is instead
+        if wanted and (misfits := conflicts(known)):
             raise Incompatible(
-                service=canary.service, why="; ".join(misfits), remedy="release a version that fits what serves"
+                service=canary.service, why="; ".join(misfits), remedy=_remedy(store, stable, wanted, known)
             )
 
-    def _objections(
-        self, store: RegistryStore, stable: Release, component: str, versions: tuple[str, ...]
-    ) -> dict[str, str]:
-        known = _known(store, stable)
-        said = {}
-        for number in versions:
-            version = _version(store, stable.service, component, number)
-            if version is None:
-                continue
-            misfits = conflicts({**known, component: version})
-            if why := version.why_unusable or "; ".join(misfits):
-                said[number] = why
+    def _objections(self, store: RegistryStore, stable: Release, sets: Sequence[Mapping[str, str]]) -> list[str | None]:
+        said: list[str | None] = []
+        for versions in sets:
+            known = _known(store, stable.service, versions)
+            new = [known[c] for c, v in versions.items() if c in known and stable.versions.get(c) != v]
+            why = next((version.why_unusable for version in new if version.why_unusable), None)
+            said.append(why or ("; ".join(conflicts(known)) if new else None) or None)
         return said
 
     def _take_in(self, store: RegistryStore, state: ServiceState) -> None:
         canaries = {} if state.canary is None or not state.in_place else changed(state.stable, state.canary)
         self._note_quarantine(store, state)
         self._note_canaries(store, state, canaries)
-        serving = {component: str(version.version) for component, version in _known(store, state.stable).items()}
+        serving = {
+            component: str(version.version)
+            for component, version in _known(store, state.service, state.stable.versions).items()
+        }
         newest = store.promotions(state.service, limit=1)
         if serving and not (newest and serving.items() <= newest[0].versions.items()):
             at = self._clock.now()
             store.promote(state.service, serving, at=at, actor=_ACTOR, reason=state.reason)
 
     def _note_canaries(self, store: RegistryStore, state: ServiceState, canaries: Mapping[str, str]) -> None:
-        known = _known(store, state.canary) if state.canary else {}
+        known = _known(store, state.service, state.canary.versions) if state.canary else {}
         for component in canaries:
             version = known.get(component)
             if version is not None and version.stage in _NOT_YET:
@@ -131,25 +139,64 @@ class Registering:
 
     def _note_quarantine(self, store: RegistryStore, state: ServiceState) -> None:
         for name, why in state.quarantine.values():
-            for component in state.stable.versions:
-                number = name.removeprefix(part_name(component, ""))
-                version = None if number == name else _version(store, state.service, component, number)
-                if version is not None and version.stage is not Stage.QUARANTINED:
-                    self._move(store, version, Stage.QUARANTINED, why)
+            version = _named(store, state, name)
+            if version is not None and version.stage is not Stage.QUARANTINED:
+                self._move(store, version, Stage.QUARANTINED, why)
 
     def _move(self, store: RegistryStore, version: Version, stage: Stage, why: str) -> None:
         where = (version.service, version.component, str(version.version))
         store.move(*where, stage, at=self._clock.now(), actor=_ACTOR, reason=why or stage.value)
 
 
-def _known(store: RegistryStore, release: Release) -> dict[str, Version]:
-    return dict(_found(store, release))
+def _known(store: RegistryStore, service: str, versions: Mapping[str, str]) -> dict[str, Version]:
+    """Return those of a set that the registry has."""
+    found = ((component, _version(store, service, component, number)) for component, number in versions.items())
+    return {component: version for component, version in found if version is not None}
 
 
-def _found(store: RegistryStore, release: Release) -> Iterator[tuple[str, Version]]:
-    for component, number in release.versions.items():
-        if version := _version(store, release.service, component, number):
-            yield component, version
+def _named(store: RegistryStore, state: ServiceState, name: str) -> Version | None:
+    """Return the version that `vocoder-1.3.0` names, if the registry has it.
+
+    A set of several reads like a version with a suffix: it is none, and none of its parts is known to be guilty.
+    """
+    for component in state.stable.versions:
+        number = name.removeprefix(part_name(component, ""))
+        version = None if number == name else _version(store, state.service, component, number)
+        if version is not None and str(version.version) == str(SemVer.parse(number)):
+            return version
+    return None
+
+
+def _releasable(store: RegistryStore, version: Version, *, unverified: bool) -> Version:
+    """Return it, or raise why it may not be released, whatever else serves."""
+    name = part_name(version.component, str(version.version))
+    if version.stage is Stage.QUARANTINED:
+        raise Quarantined(service=version.service, version=name, why=version.staged_why)
+    if twin := _quarantined_twin(store, version):
+        raise Quarantined(service=version.service, version=name, why=f"it is what {twin.name} was")
+    if version.stage is Stage.REGISTERED and not unverified:
+        raise RefusedError(
+            detail=f"{version.name} of {version.service!r} is registered, but nobody verified it: "
+            f"penstock mark {version.reference} verified, or release it --unverified."
+        )
+    return version
+
+
+def _remedy(store: RegistryStore, stable: Release, wanted: Mapping[str, Version], known: Mapping[str, Version]) -> str:
+    """Name the nearest set that works: what would have to go out with the wanted versions."""
+    pool = {c: _releasable_versions(store, stable.service, c) for c in known if c not in wanted}
+    found = nearest_set({c: v for c, v in known.items() if c not in wanted}, wanted, pool)
+    if found is None:
+        return "release a version that fits what serves; none that is verified or stable fits this one"
+    along = [f"--also {c}={v.version}" for c, v in sorted(found.items()) if c not in wanted and known.get(c) != v]
+    first = next(iter(wanted.values()))
+    return f"release them together: penstock release {stable.service}/{first.component} --version {first.version} {' '.join(along)}"
+
+
+def _releasable_versions(store: RegistryStore, service: str, component: str) -> list[Version]:
+    """Return versions that may go out, the highest first."""
+    found = (store.versions(Query(service=service, component=component, stage=stage)) for stage in _MAY_GO_OUT)
+    return sorted((v for versions in found for v in versions), key=lambda v: v.version.key, reverse=True)
 
 
 def _version(store: RegistryStore, service: str, component: str, number: str) -> Version | None:

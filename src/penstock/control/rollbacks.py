@@ -1,6 +1,7 @@
 """The use case of going back: where to, on whose word, and what came of it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from penstock.control.loop import ControlLoop
@@ -27,7 +28,7 @@ from penstock.rollout.target import (
     Candidate,
     choose_rollback_target,
     component_candidates,
-    earlier_versions,
+    component_targets,
     named_target,
     rollback_candidates,
     with_version,
@@ -74,7 +75,7 @@ class Rollbacks:
         target = next((c.release.name for c in ranked if c.against is None), None)
         why = "last promoted release that answers and is not quarantined"
         if part is not None:
-            why = f"newest promoted {part} that is not quarantined; the other components stay as they are"
+            why = f"newest promoted {part} that is not quarantined; {_others(state, part, ranked)}"
         if _is_back(state, part, None):
             target, why = state.stable.name, "it serves since the last rollout was left; name an earlier one with --to"
         return {"target": target, "why": why, "candidates": [_candidate_view(c) for c in ranked]}
@@ -102,11 +103,13 @@ class Rollbacks:
             return target
         if to is not None:
             target = with_version(state, part, checked_version(to))
-            objections = await self._loop.registering.objections(state.stable, part, [to])
+            (objection,) = await self._loop.registering.objections(state.stable, [target.versions])
             if why := state.why_quarantined(target):
                 raise Quarantined(service=state.service, version=part_name(part, to), why=why)
-            if why := objections.get(to):
-                raise RefusedError(detail=f"{part} {to} of {state.service!r} cannot serve with what is there: {why}.")
+            if objection:
+                raise RefusedError(
+                    detail=f"{part} {to} of {state.service!r} cannot serve with what is there: {objection}."
+                )
             return target
         ranked = await self._candidates(state, part)
         best = next((c.release for c in ranked if c.against is None), None)
@@ -121,8 +124,9 @@ class Rollbacks:
         if part is None:
             return rollback_candidates(state, await self._reachable(state))
         answers = await answers_as(self._loop.ports.mirror, state.stable)
-        objections = await self._loop.registering.objections(state.stable, part, earlier_versions(state, part))
-        return component_candidates(state, part, {state.stable.number: answers}, objections)
+        sets = component_targets(state, part)
+        objections = await self._loop.registering.objections(state.stable, [release.versions for release in sets])
+        return component_candidates(state, sets, objections, answers=answers)
 
     async def _reachable(self, state: ServiceState) -> dict[int, bool]:
         """Ask the servers of every earlier release whether they still are what they were."""
@@ -203,6 +207,13 @@ def _marked(left: Release, part: str | None) -> dict[str, str]:
         return {"key": left.quarantine_key, "version": left.name}
     name = part_name(part, left.versions[part])
     return {"key": f"version:{name}", "version": name}
+
+
+def _others(state: ServiceState, part: str, ranked: Sequence[Candidate]) -> str:
+    """Say what becomes of the other components in the first candidate."""
+    others = {c: v for c, v in changed(state.stable, ranked[0].release).items() if c != part} if ranked else {}
+    along = " and ".join(f"{component} {version}" for component, version in others.items())
+    return f"it does not fit alone: with {along}" if along else "the other components stay as they are"
 
 
 def _candidate_view(candidate: Candidate) -> dict[str, Any]:

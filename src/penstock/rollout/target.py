@@ -1,6 +1,6 @@
 """Where a rollback goes: the last promoted release that is healthy, not quarantined, and not the one being left."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from penstock.kernel.errors import NothingToRollBack, Quarantined, UnknownRelease
@@ -54,22 +54,35 @@ def choose_rollback_target(state: ServiceState, healthy: Mapping[int, bool]) -> 
     raise NothingToRollBack(service=state.service, why=why)
 
 
-def component_candidates(
-    state: ServiceState, component: str, healthy: Mapping[int, bool], objections: Mapping[str, str]
-) -> list[Candidate]:
-    """Return the present release with each earlier version of one component, best first: the others stay as they are.
+def component_targets(state: ServiceState, component: str) -> list[Release]:
+    """Return where a rollback of one component may lead, best first, all on the servers that serve now.
 
-    A set that was promoted as it is comes under its own number, any other one as a new release. `objections`: version ->
-    why the registry speaks against it. `healthy` is as in `rollback_candidates`; all sets are served by the same servers.
+    First each earlier version of it with the other components as they are; then the promoted sets in which others differ
+    too, for versions that do not fit alone. A set that was promoted as it is comes under its own number.
     """
-    present = state.stable
-    stands = healthy.get(present.number)
+    alone = [with_version(state, component, version) for version in earlier_versions(state, component)]
+    known = [release.versions for release in alone]
+    together = []
+    for release in reversed(state.promoted):
+        differs = release.versions.get(component) not in (None, state.stable.versions[component])
+        if differs and release.versions not in known:
+            known.append(release.versions)
+            together.append(replace(release, endpoints=state.stable.endpoints))
+    return [*alone, *together]
+
+
+def component_candidates(
+    state: ServiceState, targets: Sequence[Release], objections: Sequence[str | None], *, answers: bool
+) -> list[Candidate]:
+    """Return `component_targets` with what speaks against each, what can be chosen before what cannot.
+
+    `objections`: what the registry has against each; `answers`: whether the servers, which all share, do.
+    """
     ranked = []
-    for version in earlier_versions(state, component):
-        release = with_version(state, component, version)
-        against = objections.get(version) or _against(state, release, {release.number: stands is not False})
+    for release, objection in zip(targets, objections, strict=True):
+        against = objection or _against(state, release, {release.number: answers})
         ranked.append(Candidate(release, against))
-    return ranked
+    return sorted(ranked, key=lambda candidate: candidate.against is not None)
 
 
 def with_version(state: ServiceState, component: str, version: str) -> Release:

@@ -22,7 +22,7 @@ from penstock.kernel.errors import (
     VersionInUse,
 )
 from penstock.kernel.semver import SemVer
-from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
+from penstock.ports.artifacts import GRACE_S, ArtifactStore, Progress, Swept, silent
 from penstock.ports.clock import Clock
 from penstock.ports.registry import Imported, RegistryStore
 from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
@@ -289,12 +289,26 @@ class Catalogue:
         return referenced(service, self.registry.promotions(service, limit=_N_RELEASES), aliases)
 
     def _give_up_files(self) -> int:
-        """Remove the artifacts that only removed versions name; also what a collection that was killed left behind."""
-        with self._parts.alone():
+        """Remove the artifacts that only removed versions name, and what pushes that were killed left behind."""
+        artifacts = self._parts.artifacts
+        with self._parts.alone():  # a push that stored one of them looks again before it registers
             versions = self.registry.versions(Query(removed=True))
             needed = {v.digest for v in versions if v.removed_at is None}
             given_up = {v.digest for v in versions if v.removed_at is not None} - needed
-            return sum(self._parts.artifacts.remove(d) for d in given_up if d is not None)
+            n_given_up = sum(artifacts.remove(d) for d in given_up if d is not None)
+            return n_given_up + sum(artifacts.remove(d, grace_s=GRACE_S) for d in self._without_version(versions))
+
+    def _without_version(self, versions: Iterable[Version]) -> set[str]:
+        """Return the artifacts that no version ever had.
+
+        What the store alone knows by name stays: this registry may have been restored from a copy, and forgotten a push.
+        """
+        artifacts = self._parts.artifacts
+        unknown = set(artifacts.digests() - {version.digest for version in versions})
+        if unknown:  # seldom, so that names are seldom read
+            known = {Name(version.service, version.component, version.version) for version in versions}
+            unknown -= {artifacts.named(name) for name in artifacts.names() - known}
+        return unknown
 
 
 #: How many releases back everything is kept whole. Source: retention.referenced.

@@ -1,12 +1,16 @@
 """`--key`: what its owner did not sign is neither stored nor handed out."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from penstock.cli.exit_codes import ExitCode
-from penstock.testing.contracts.artifacts import contents_of, written
+from penstock.stores.artifacts.store import blob_key
+from penstock.testing.contracts.artifacts import contents_of, sha256_of, written
 from tests.cli.conftest import Command
 from tests.control.cataloguing import FIELDS
 from tests.stores.test_signing import key_pair, sign
@@ -50,3 +54,23 @@ def test_only_what_the_owner_signed_is_handed_out(penstock: Command, state: Path
     pulled = penstock("pull", "tts/vocoder@1.0.0", str(tmp_path / "out"), "--key", str(public))
     assert pulled.code == ExitCode.OK
     assert contents_of(tmp_path / "out") == contents_of(folder)
+
+
+def test_a_pull_that_is_killed_shows_nothing_and_is_finished_by_the_next(
+    penstock: Command, state: Path, folder: Path, tmp_path: Path
+) -> None:
+    private, public = key_pair(tmp_path, "owner")
+    sign(folder, private)
+    penstock("push", "tts/vocoder", str(folder))
+    blob = state / "artifacts" / blob_key(sha256_of(b"weights"))
+    whole = blob.rename(tmp_path / "whole")
+    os.mkfifo(blob)  # so that it is surely killed in the midst of it
+    args = ("pull", "tts/vocoder@1.0.0", str(tmp_path / "out"), "--key", str(public))
+    with subprocess.Popen([Path(sys.executable).with_name("penstock"), *args]) as child, blob.open("wb", 0) as pipe:
+        pipe.write(b"wei")
+        child.kill()
+    whole.replace(blob)
+    assert not (tmp_path / "out").exists()
+    assert penstock(*args).code == ExitCode.OK
+    assert contents_of(tmp_path / "out") == contents_of(folder)
+    assert list(tmp_path.glob(".out*")) == []

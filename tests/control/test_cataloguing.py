@@ -21,7 +21,7 @@ from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
-from tests.control.cataloguing import BY, STRICT, parts_of, push
+from tests.control.cataloguing import BY, STRICT, parts_of, push, source_of
 
 
 def names(catalogue: Catalogue) -> set[str]:
@@ -89,8 +89,10 @@ def n_named(folder: Path) -> int:
 
 
 def with_one_marked(folder: Path) -> Catalogue:
-    """2.0.0 serves, 1.0.0 is marked, 1.1.0 is not yet."""
+    """2.0.0 serves, 1.0.0 is marked, 1.1.0 is not yet; and there is what a killed push left behind long ago."""
     parts = parts_of(folder)
+    parts.artifacts.push(source_of(folder, "3.0.0"))
+    make_old(folder)
     catalogue = Catalogue(parts)
     for version in ("1.0.0", "2.0.0"):
         push(catalogue, folder, version)

@@ -30,6 +30,7 @@ from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
 from penstock.stores.registry import SqlRegistry
 from penstock.stores.safety import check_safe
+from penstock.stores.signing import check_signature, proving
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
@@ -146,10 +147,14 @@ def catalogue_at(state_dir: Path) -> Iterator[Catalogue]:
 
 
 class _Look:
-    """At files that are to be stored."""
+    """At files that are to be stored or handed out."""
 
-    def check(self, source: Path, *, allow_pickles: bool) -> None:
+    proving = staticmethod(proving)
+
+    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
         check_safe(source, allow_pickles=allow_pickles)
+        if key is not None:
+            check_signature(source, key)
 
     def manifest(self, source: Path) -> Manifest:
         return manifest_of(source)

@@ -23,6 +23,7 @@ from penstock.stores.artifacts.source import manifest_of
 from penstock.stores.lock import alone
 from penstock.stores.registry.store import SqlRegistry
 from penstock.stores.safety import check_safe
+from penstock.stores.signing import proving
 from penstock.testing.fakes import ManualClock
 
 FIELDS: dict[str, Any] = {
@@ -48,7 +49,10 @@ STRICT = Policy(keep_last=0, grace=timedelta(0))
 class Look:
     """At files, as the composition root looks."""
 
-    def check(self, source: Path, *, allow_pickles: bool) -> None:
+    proving = staticmethod(proving)
+
+    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
+        assert key is None
         check_safe(source, allow_pickles=allow_pickles)
 
     def manifest(self, source: Path) -> Manifest:

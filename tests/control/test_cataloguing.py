@@ -1,5 +1,7 @@
 """A catalogue loses nothing: not when it is killed, not when a push and a collection meet."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from penstock.registry.manifest import Manifest
 from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
-from tests.control.cataloguing import BY, STRICT, parts_of, push
+from penstock.registry.retention import Policy
+from tests.control.cataloguing import BY, STRICT, parts_of, push, source_of
 
 
 def names(catalogue: Catalogue) -> set[str]:
@@ -86,8 +89,10 @@ def n_named(folder: Path) -> int:
 
 
 def with_one_marked(folder: Path) -> Catalogue:
-    """2.0.0 serves, 1.0.0 is marked, 1.1.0 is not yet."""
+    """2.0.0 serves, 1.0.0 is marked, 1.1.0 is not yet; and there is what a killed push left behind long ago."""
     parts = parts_of(folder)
+    parts.artifacts.push(source_of(folder, "3.0.0"))
+    make_old(folder)
     catalogue = Catalogue(parts)
     for version in ("1.0.0", "2.0.0"):
         push(catalogue, folder, version)
@@ -180,3 +185,56 @@ def test_a_name_that_another_registry_gave_is_refused_before_anything_is_registe
         mine.registry.version("tts", "vocoder", "2.0.0")
     for parts in (mine, other):
         parts.registry.close()
+
+
+def killed_before_registering(folder: Path) -> Catalogue:
+    """Return the catalogue in which a push of 2.0.0 was killed when its files were stored, and not yet registered."""
+    folder.mkdir()
+    with killing("push") as killed_before:
+        n = 0
+        while not (folder / "artifacts" / "manifests").exists():
+            n += 1
+            assert killed_before(folder, n)
+    catalogue = Catalogue(parts_of(folder))
+    assert names(catalogue) == set()
+    return catalogue
+
+
+def make_old(folder: Path) -> None:
+    """Let the artifacts of a store seem to be of 1970."""
+    for path in (folder / "artifacts" / "manifests").rglob("*"):
+        os.utime(path, (0, 0))
+
+
+def test_what_a_killed_push_left_behind_is_given_up_after_a_day(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    catalogue, artifacts = killed_before_registering(folder), parts_of(folder).artifacts
+    assert catalogue.collect(Policy(), None, **BY).n_artifacts == 0
+    (digest,) = artifacts.digests()
+    push(catalogue, folder, "1.0.0")
+    make_old(folder)
+    assert catalogue.collect(Policy(), None, **BY).n_artifacts == 1
+    assert not artifacts.has(digest)
+    check_whole(catalogue, folder / "after")
+    assert push(catalogue, folder, "2.0.0")
+    make_old(folder)
+    assert catalogue.collect(Policy(), None, **BY).n_artifacts == 0
+    assert artifacts.has(digest)
+    catalogue.registry.close()
+
+
+def test_what_only_the_store_knows_by_name_stays(tmp_path: Path) -> None:
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "1.0.0")
+    catalogue.registry.close()
+    shutil.copyfile(tmp_path / "registry.db", tmp_path / "copy.db")
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "2.0.0")
+    catalogue.registry.close()
+    shutil.copyfile(tmp_path / "copy.db", tmp_path / "registry.db")
+    make_old(tmp_path)
+    catalogue, artifacts = Catalogue(parts_of(tmp_path)), parts_of(tmp_path).artifacts
+    assert catalogue.collect(Policy(), None, **BY).n_artifacts == 0
+    assert len(artifacts.digests()) == 2
+    assert push(catalogue, tmp_path, "2.0.0")
+    catalogue.registry.close()

@@ -59,6 +59,12 @@ StageOption = Annotated[
     str, typer.Option("--stage", metavar="STAGE", help="Where it stands: registered, verified or stable.")
 ]
 AllowPickles = Annotated[bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", metavar="FILE", help="Refuse what the owner of this public key did not sign.", show_default=False
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check.")]
 
 
@@ -70,6 +76,7 @@ def push(
     stage: StageOption = "registered",
     *,
     allow_pickles: AllowPickles = False,
+    key: Key = None,
     dry_run: DryRun = False,
     output: Output = TABLE,
     state: StateFolder = None,
@@ -89,6 +96,7 @@ def push(
             actor=actor or os_user(),
             reason=reason,
             allow_pickles=allow_pickles,
+            key=key,
             dry_run=dry_run,
             on_progress=tell,
         )
@@ -99,6 +107,7 @@ def push(
 def pull(
     name: Reference,
     into: Annotated[Path, typer.Argument(metavar="DIR", help="Where its files go; it is made.", show_default=False)],
+    key: Key = None,
     output: Output = TABLE,
     state: StateFolder = None,
     quiet: Quiet = False,
@@ -106,7 +115,7 @@ def pull(
     """Write the files of a version into a folder, each checked."""
     ref, terminal = _ref(name), Terminal(output, quiet)
     with _catalogue(state) as catalogue, shown(terminal, f"writing {name}", in_bytes=True) as tell:
-        version, manifest = catalogue.pull(ref, into, on_progress=tell)
+        version, manifest = catalogue.pull(ref, into, key=key, on_progress=tell)
     said = {
         "version": version.reference,
         "digest": manifest.digest,

@@ -22,7 +22,7 @@ from penstock.kernel.errors import (
     VersionInUse,
 )
 from penstock.kernel.semver import SemVer
-from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
+from penstock.ports.artifacts import GRACE_S, ArtifactStore, Progress, Swept, silent
 from penstock.ports.clock import Clock
 from penstock.ports.registry import Imported, RegistryStore
 from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
@@ -42,10 +42,14 @@ NOTHING: Mapping[Key, str] = {}
 
 
 class Look(Protocol):
-    """What can be told of files before they are stored."""
+    """What can be told of files before they are stored, or handed out."""
 
-    def check(self, source: Path, *, allow_pickles: bool) -> None:
-        """Raise UnsafeArtifact, which names what is not safe to load."""
+    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
+        """Raise UnsafeArtifact, which names what is not safe to load, SignatureRefused where the key's owner did not sign it."""
+        ...
+
+    def proving(self, into: Path, key: Path, digest: str, *, called: str) -> AbstractContextManager[Path]:
+        """Yield a folder to write an artifact to; on leaving it becomes `into`, or SignatureRefused and it is gone."""
         ...
 
     def manifest(self, source: Path) -> Manifest:
@@ -61,7 +65,7 @@ class Parts:
         registry: what is known of versions.
         artifacts: their files; used by no other registry, since a collection removes what this one does not name.
         clock: says when.
-        look: at files that are to be stored.
+        look: at files that are to be stored or handed out.
         alone: held while the registry begins or ceases to name files; waits for other processes.
     """
 
@@ -131,18 +135,20 @@ class Catalogue:
         actor: str,
         reason: str,
         allow_pickles: bool = False,
+        key: Path | None = None,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Pushed:
         """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
 
-        `fields` is its metadata. Raises InvalidMetadata, UnsafeArtifact, PrecedenceTaken, and what the stores raise.
+        `fields` is its metadata; `key`, where given, that of who must have signed it. Raises InvalidMetadata, UnsafeArtifact,
+        SignatureRefused, PrecedenceTaken, NameTaken, and what the stores raise.
         """
         assert isinstance(ref.selector, SemVer)  # noqa: S101 - the caller names a version
         at, parts = self._parts.clock.now(), self._parts
         draft = _draft(ref.service, ref.component, ref.selector, Metadata.from_json(fields), at)
         draft = replace(_in_stage(draft, stage, at), staged_by=actor, staged_why=reason)
-        parts.look.check(source, allow_pickles=allow_pickles)
+        parts.look.check(source, allow_pickles=allow_pickles, key=key)
         taken = self._taken(draft)
         if taken is not None or dry_run:  # nothing is stored that would be refused
             wanted = _with_files(draft, parts.look.manifest(source))
@@ -187,12 +193,20 @@ class Catalogue:
             self.registry.move(*named, stage, at=at, actor=actor, reason=reason)
         return self.registry.version(*named)
 
-    def pull(self, ref: Ref, into: Path, *, on_progress: Progress = silent) -> tuple[Version, Manifest]:
-        """Write the files of the version that is meant below `into`. Raises NotFoundError where they lie elsewhere."""
+    def pull(
+        self, ref: Ref, into: Path, *, key: Path | None = None, on_progress: Progress = silent
+    ) -> tuple[Version, Manifest]:
+        """Write the files of the version that is meant below `into`. Raises NotFoundError where they lie elsewhere.
+
+        With `key`, that folder is new, and appears only where the key's owner signed its files; else SignatureRefused.
+        """
         found = self.registry.resolve(ref)
         if found.digest is None:
             raise NotFoundError(detail=f"the files of {found.reference} were never stored here.")
-        return found, self._parts.artifacts.pull(found.digest, into, on_progress=on_progress)
+        if key is None:
+            return found, self._parts.artifacts.pull(found.digest, into, on_progress=on_progress)
+        with self._parts.look.proving(into, key, found.digest, called=found.reference) as folder:
+            return found, self._parts.artifacts.pull(found.digest, folder, on_progress=on_progress)
 
     def versions(self, service: str, component: str | None) -> list[Version]:
         """Return what is there of a service, or of one component. Raises NotFoundError for one that has nothing."""
@@ -275,12 +289,26 @@ class Catalogue:
         return referenced(service, self.registry.promotions(service, limit=_N_RELEASES), aliases)
 
     def _give_up_files(self) -> int:
-        """Remove the artifacts that only removed versions name; also what a collection that was killed left behind."""
-        with self._parts.alone():
+        """Remove the artifacts that only removed versions name, and what pushes that were killed left behind."""
+        artifacts = self._parts.artifacts
+        with self._parts.alone():  # a push that stored one of them looks again before it registers
             versions = self.registry.versions(Query(removed=True))
             needed = {v.digest for v in versions if v.removed_at is None}
             given_up = {v.digest for v in versions if v.removed_at is not None} - needed
-            return sum(self._parts.artifacts.remove(d) for d in given_up if d is not None)
+            n_given_up = sum(artifacts.remove(d) for d in given_up if d is not None)
+            return n_given_up + sum(artifacts.remove(d, grace_s=GRACE_S) for d in self._without_version(versions))
+
+    def _without_version(self, versions: Iterable[Version]) -> set[str]:
+        """Return the artifacts that no version ever had.
+
+        What the store alone knows by name stays: this registry may have been restored from a copy, and forgotten a push.
+        """
+        artifacts = self._parts.artifacts
+        unknown = set(artifacts.digests() - {version.digest for version in versions})
+        if unknown:  # seldom, so that names are seldom read
+            known = {Name(version.service, version.component, version.version) for version in versions}
+            unknown -= {artifacts.named(name) for name in artifacts.names() - known}
+        return unknown
 
 
 #: How many releases back everything is kept whole. Source: retention.referenced.

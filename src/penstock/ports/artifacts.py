@@ -45,8 +45,9 @@ class ArtifactStore(Protocol):
       was cut short is finished by pushing again. Pushing the same files twice, or at the same time, is no mistake.
     - What comes out is what went in: every byte that `pull` writes was checked against its SHA-256, else ArtifactDamaged,
       and nothing of that file is left. A file that changes while it is pushed raises ArtifactChanged.
-    - `remove` takes the artifact away at once; its contents go with `sweep`, unless another artifact needs them. `sweep`
-      never takes what a push under way relies on, provided that the push takes less than the grace time.
+    - `remove` takes the artifact away at once, with a grace time only one that no push wrote or found meanwhile; its contents
+      go with `sweep`, unless another artifact needs them. `sweep` never takes what a push under way relies on, provided that
+      the push takes less than the grace time.
     - A name, once published, means the same artifact for ever, also when that is removed: of several who publish at once
       one wins. A killed `publish` leaves no name or the right one.
     - What cannot be an artifact (a link, a device, a name that leads elsewhere) raises InvalidArtifact, a full or
@@ -75,6 +76,10 @@ class ArtifactStore(Protocol):
         """Return the digest of what has this name, which may have been removed; UnknownName says which versions have one."""
         ...
 
+    def names(self) -> frozenset[Name]:
+        """Return every name there is, without build metadata."""
+        ...
+
     def digests(self) -> frozenset[str]:
         """Return every artifact there is."""
         ...
@@ -91,8 +96,8 @@ class ArtifactStore(Protocol):
         """Read every byte of an artifact back; return the paths that are damaged or missing, sorted."""
         ...
 
-    def remove(self, digest: str) -> bool:
-        """Take an artifact away; return whether it was there."""
+    def remove(self, digest: str, *, grace_s: float = 0.0) -> bool:
+        """Take an artifact away unless a push wrote or found it within `grace_s` seconds; return whether it was taken."""
         ...
 
     def sweep(self, *, grace_s: float = GRACE_S) -> Swept:

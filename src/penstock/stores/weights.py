@@ -7,7 +7,7 @@ plane and no registry is asked, and what this node has once loaded it loads agai
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +16,10 @@ from penstock.kernel.names import checked_component, checked_service
 from penstock.kernel.semver import SemVer
 from penstock.registry.naming import Name
 from penstock.stores.artifacts.aside import Aside, clear_abandoned, make_folder
-from penstock.stores.artifacts.cache import NodeCache
+from penstock.stores.artifacts.cache import CachedArtifact, NodeCache
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.clock import SystemClock
+from penstock.stores.signing import check_possible, check_signature
 
 M = TypeVar("M")
 
@@ -40,18 +41,23 @@ class Weights:
         *,
         cache: str | Path | None = None,
         limit_bytes: int = _LIMIT_BYTES,
+        key: str | Path | None = None,
     ) -> None:
         """Touch nothing yet.
 
         `store`: a folder or a URL; without it what PENSTOCK_ARTIFACTS names, else the folder that `penstock push` uses.
         `cache`: this machine's folder for fetched files; without it what PENSTOCK_WEIGHTS_CACHE names, else
         `penstock/weights` in the user's own cache folder. `limit_bytes`: what it may take on disk; all who share it should
-        say the same. Raises InvalidName, InvalidArtifactStore.
+        say the same. `key`: the public key, in PEM, of who must have signed the files. Raises InvalidName,
+        InvalidArtifactStore, and with a key UsageError where there is none, ExtraMissing without the extra `sign`.
         """
         self._service = checked_service(service)
         place = store or os.environ.get("PENSTOCK_ARTIFACTS") or _home("XDG_STATE_HOME", ".local/state") / "artifacts"
         folder = cache or os.environ.get("PENSTOCK_WEIGHTS_CACHE") or _home("XDG_CACHE_HOME", ".cache") / "weights"
         self._place = str(place)
+        self._key = None if key is None else Path(key).expanduser().absolute()
+        if self._key is not None:
+            check_possible(self._key)
         self._folder = Path(folder).expanduser().absolute()
         self._store = open_artifacts(place, SystemClock())
         self._cache = NodeCache(self._folder, self._store, limit_bytes=limit_bytes)
@@ -61,34 +67,40 @@ class Weights:
 
         The files are read-only and shared. They are kept while `read` runs: it opens all it needs, and may leave files mapped
         into memory; who needs their paths later takes `folder`. The returned function blocks, and raises InvalidSemVer,
-        UnknownName, ArtifactsUnreachable, ArtifactDamaged, CacheTooSmall and ArtifactsUnwritable. Raises InvalidComponent.
+        UnknownName, ArtifactsUnreachable, ArtifactDamaged, CacheTooSmall, ArtifactsUnwritable and, with a key,
+        SignatureRefused. Raises InvalidComponent.
         """
         checked_component(component)
 
         def load(version: str) -> M:
-            name = self._name(component, version)
-            with self._finding(name), self._cache.lease(self._digest(name), check=True) as leased:
+            with self._leased(self._name(component, version)) as leased:
                 return read(leased.path)
 
         return load
 
     def folder(self, component: str, version: str) -> Path:
         """Return the folder with a version's files, which is kept until this process ends; raises what `load` does."""
-        name = self._name(component, version)
-        with self._finding(name):
-            return self._cache.path_of(self._digest(name), check=True)
+        with self._leased(self._name(component, version)) as leased:
+            return self._cache.path_of(leased.manifest.digest)
 
     def _name(self, component: str, version: str) -> Name:
         return Name(self._service, component, SemVer.parse(version))
 
-    @contextlib.contextmanager
-    def _finding(self, name: Name) -> Iterator[None]:
+    def _leased(self, name: Name) -> CachedArtifact:
+        """Return the files of a version, checked."""
         try:
-            yield
+            leased = self._cache.lease(self._digest(name), check=True)
         except UnknownArtifact:
             self._store.named(name)  # says so itself where it is not the store that it was
             why = "they were removed, and its number stays taken"
             raise UnknownName(store=self._place, name=name, why=why) from None
+        try:
+            if self._key is not None:
+                check_signature(leased.path, self._key, called=name)
+        except BaseException:
+            leased.close()
+            raise
+        return leased
 
     def _digest(self, name: Name) -> str:
         """Return which artifact a version is. It never changes, so that the store is asked once."""

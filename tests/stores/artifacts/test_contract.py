@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from obstore.store import MemoryStore, S3Store
 
 from penstock.bootstrap import SystemClock
 from penstock.ports.artifacts import ArtifactStore
+from penstock.registry.manifest import hex_of
 from penstock.registry.naming import Name
 from penstock.stores.artifacts.bucket import BucketShelf
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.store import ShelvedArtifacts, blob_key
 from penstock.testing.contracts import ArtifactsContract
+from penstock.testing.fakes import ManualClock
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -100,6 +103,18 @@ class TestBucket(_OverObstore):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
             yield
+
+    def test_a_push_makes_the_artifact_that_it_found_young_again(self, source: Path) -> None:
+        digest = self.open_store().push(source).digest
+        key = f"manifests/sha256/{hex_of(digest)}"
+        an_hour = ManualClock(SystemClock().now() + timedelta(hours=1))
+        later = open_artifacts(f"s3://{self.bucket}/some/where/", an_hour)
+        assert not later.remove(digest, grace_s=7200)
+        self.open_store().push(source)
+        written, found = (obstore.head(self.objects, k)["last_modified"] for k in (key, f"touched/{key}"))
+        assert found >= written
+        assert later.remove(digest, grace_s=1800)
+        assert obstore.list(self.objects, f"touched/{key}").collect() == []
 
     @pytest.fixture(autouse=True)
     def leaves_no_upload_open(self, place: None) -> Iterator[None]:

@@ -16,9 +16,12 @@ from penstock.kernel.errors import (
     ArtifactsUnwritable,
     InvalidArtifact,
     InvalidArtifactStore,
+    UnknownName,
 )
+from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import ArtifactStore
 from penstock.registry.manifest import hex_of
+from penstock.registry.naming import Name
 from penstock.stores.artifacts.aside import Aside
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.testing.contracts.artifacts import contents_of, written
@@ -29,8 +32,8 @@ def store(tmp_path: Path) -> ArtifactStore:
     return open_artifacts(tmp_path / "store", SystemClock())
 
 
-def make_old(root: Path) -> None:
-    for path in (root / "blobs").rglob("*"):
+def make_old(root: Path, what: str = "blobs") -> None:
+    for path in (root / what).rglob("*"):
         os.utime(path, (0, 0))
 
 
@@ -56,6 +59,40 @@ def test_a_push_makes_what_it_found_young_again(store: ArtifactStore, tmp_path: 
     assert store.sweep(grace_s=60).n_blobs == 0
     make_old(tmp_path / "store")
     assert store.sweep(grace_s=60).n_blobs == 1
+
+
+def test_a_push_makes_the_artifact_that_it_found_young_again(store: ArtifactStore, tmp_path: Path) -> None:
+    source = written(tmp_path / "source", {"a": b"a"})
+    digest = store.push(source).digest
+    make_old(tmp_path / "store", "manifests")
+    store.push(source)
+    assert not store.remove(digest, grace_s=60)
+    make_old(tmp_path / "store", "manifests")
+    assert store.remove(digest, grace_s=60)
+    assert not store.has(digest)
+
+
+def test_a_removal_never_takes_what_a_push_beside_it_found(store: ArtifactStore, tmp_path: Path) -> None:
+    source = written(tmp_path / "source", {"a": b"a"})
+    digest = store.push(source).digest
+    n_removed = 0
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(200):
+            make_old(tmp_path / "store", "manifests")
+            removed = threads.submit(store.remove, digest, grace_s=60)
+            store.push(source)
+            n_removed += removed.result()
+            assert store.verify(digest) == ()
+    assert n_removed > 0
+
+
+def test_files_of_somebody_else_among_the_names_are_no_names(store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "store" / "names" / "tts" / "vocoder").mkdir(parents=True)
+    for name in ("note", "tts/vocoder/.nfs0001", "tts/vocoder/1.x"):
+        (tmp_path / "store" / "names" / name).write_bytes(b"")
+    assert store.names() == frozenset()
+    with pytest.raises(UnknownName, match="it has nothing of tts/vocoder"):
+        store.named(Name("tts", "vocoder", SemVer(1)))
 
 
 def test_a_sweep_stops_where_it_cannot_know_what_is_needed(store: ArtifactStore, tmp_path: Path) -> None:

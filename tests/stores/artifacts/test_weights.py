@@ -18,8 +18,10 @@ from penstock.kernel.errors import (
     InvalidComponent,
     InvalidName,
     InvalidSemVer,
+    SignatureRefused,
     SwapRefused,
     UnknownName,
+    UsageError,
 )
 from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import ArtifactStore
@@ -34,6 +36,7 @@ from tests.control.cataloguing import parts_of
 from tests.control.cataloguing import push as push_version
 from tests.stores.artifacts.conftest import serving_s3
 from tests.stores.artifacts.test_cache import damage
+from tests.stores.test_signing import key_pair, sign
 
 FILES = {"config.json": b"{}", "weights/m.safetensors": b"w" * 3_000_000}
 TOTAL = sum(map(len, FILES.values()))
@@ -117,6 +120,7 @@ def test_what_can_name_nothing_is_refused_before_anything_is_touched(place: Path
     for refused, make in (
         (InvalidName, lambda: Weights("../tts", place)),
         (InvalidArtifactStore, lambda: Weights("tts", "gs://models")),
+        (UsageError, lambda: Weights("tts", place, key=tmp_path / "nobody.pub")),
         (InvalidComponent, lambda: weights_of(tmp_path, place).load("../x", contents_of)),
         (InvalidSemVer, lambda: weights_of(tmp_path, place).folder("vocoder", "../1.0.0")),
     ):
@@ -202,6 +206,24 @@ def test_a_server_that_is_killed_while_it_fetches_leaves_nothing_in_the_way(plac
         child.kill()
     whole.replace(blob)
     assert weights_of(tmp_path, place, limit_bytes=TOTAL).load("vocoder", contents_of)("1.3.0") == FILES
+
+
+def test_what_its_owner_did_not_sign_is_not_read(tmp_path: Path) -> None:
+    private, public = key_pair(tmp_path, "owner")
+    store = open_artifacts(tmp_path / "store", SystemClock())
+    source = written(tmp_path / "source", FILES)
+    sign(source, private)
+    publish(store, source, "1.0.0")
+    (source / "config.json").write_bytes(b"[]")
+    publish(store, source, "2.0.0")
+    signed = Weights("tts", tmp_path / "store", cache=tmp_path / "cache", key=public)
+    load = signed.load("vocoder", contents_of)
+    assert load("1.0.0").items() > FILES.items()
+    assert contents_of(signed.folder("vocoder", "1.0.0")) == load("1.0.0")
+    with pytest.raises(SignatureRefused, match=r"^tts/vocoder@2\.0\.0 is not what its owner signed: .*config\.json"):
+        load("2.0.0")
+    with pytest.raises(SignatureRefused):
+        signed.folder("vocoder", "2.0.0")
 
 
 def test_files_are_read_by_a_loader(place: Path, tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ class NodeCache:
             raise ArtifactsUnwritable(store=self._shared.root, why=error.strerror or str(error)) from error
         return CachedArtifact(self._shared.artifact(hex_of(digest)) / "files", manifest, use_fd)
 
-    def path_of(self, digest: str, *, check: bool = False, on_progress: Progress = silent) -> Path:
+    def path_of(self, digest: str, *, on_progress: Progress = silent) -> Path:
         """Return the folder with an artifact's files, kept until `let_go` or the end of this process; see `lease`."""
-        leased = self.lease(digest, check=check, on_progress=on_progress)
+        leased = self.lease(digest, on_progress=on_progress)
         if self._kept.setdefault(digest, leased) is not leased:
             leased.close()
         return leased.path

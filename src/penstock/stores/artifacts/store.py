@@ -16,10 +16,10 @@ from penstock.kernel.errors import (
     ArtifactDamaged,
     ArtifactsUnwritable,
     InvalidArtifact,
-    InvalidSemVer,
     NameTaken,
     UnknownArtifact,
     UnknownName,
+    UsageError,
 )
 from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import GRACE_S, Progress, Swept, silent
@@ -61,9 +61,19 @@ class ShelvedArtifacts:
     def _publish(self, manifest: Manifest) -> None:
         """Make it known: only now, when all it needs is there."""
         key = _manifest_key(manifest.digest)
-        if self._shelf.create(key, manifest.text) or b"".join(self._shelf.read(key)) == manifest.text:
+        if self._shelf.create(key, manifest.text):
             return
-        self._shelf.put(lambda: key, [manifest.text], size_bytes=len(manifest.text))  # it was damaged
+        self._shelf.touch(key)  # before the look at it: from now on no removal with a grace time takes it
+        if self._text_at(key) != manifest.text:
+            self._shelf.put(
+                lambda: key, [manifest.text], size_bytes=len(manifest.text)
+            )  # it was damaged, or removed since
+
+    def _text_at(self, key: str) -> bytes | None:
+        try:
+            return b"".join(self._shelf.read(key))
+        except FileNotFoundError:
+            return None
 
     def manifest(self, digest: str) -> Manifest:
         try:
@@ -109,9 +119,18 @@ class ShelvedArtifacts:
 
     def _why_unknown(self, name: Name) -> str:
         of = f"{name.service}/{name.component}"
-        found = sorted(_versions(key for key, _ in self._shelf.items(f"{_NAMES}{of}/")), reverse=True)
+        found = sorted((found.version for found in self._names_below(f"{of}/")), reverse=True)
         more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
         return f"it has {', '.join(map(str, found[:_MAX_LISTED]))}{more}" if found else f"it has nothing of {of}"
+
+    def names(self) -> frozenset[Name]:
+        return frozenset(self._names_below(""))
+
+    def _names_below(self, folder: str) -> Iterator[Name]:
+        for key, _ in self._shelf.items(_NAMES + folder):
+            with contextlib.suppress(UsageError, ValueError):  # a folder may hold files of somebody else's
+                service, component, version = key.removeprefix(_NAMES).split("/")
+                yield Name(service, component, SemVer.parse(version))
 
     def digests(self) -> frozenset[str]:
         return frozenset("sha256:" + key.rpartition("/")[2] for key, _ in self._shelf.items(_MANIFESTS))
@@ -170,8 +189,9 @@ class ShelvedArtifacts:
             return False
         return True
 
-    def remove(self, digest: str) -> bool:
-        return self._shelf.delete(_manifest_key(digest))
+    def remove(self, digest: str, *, grace_s: float = 0.0) -> bool:
+        key = _manifest_key(digest)
+        return self._shelf.delete_old(key, grace_s=grace_s) if grace_s else self._shelf.delete(key)
 
     def sweep(self, *, grace_s: float = GRACE_S) -> Swept:
         self._shelf.tidy()
@@ -267,13 +287,6 @@ class _Tally:
 
 def blob_key(sha256: str) -> str:
     return f"{_BLOBS}{sha256[:2]}/{sha256}"
-
-
-def _versions(keys: Iterable[str]) -> Iterator[SemVer]:
-    """Yield the versions that keys end with; a folder may hold files of somebody else's."""
-    for key in keys:
-        with contextlib.suppress(InvalidSemVer):
-            yield SemVer.parse(key.rpartition("/")[2])
 
 
 def _manifest_key(digest: str) -> str:

@@ -172,6 +172,15 @@ class ArtifactsContract:
         assert store.push(source) == first
         assert store.verify(first.digest) == ()
 
+    def test_a_removal_with_a_grace_time_spares_what_is_young(self, store: ArtifactStore, source: Path) -> None:
+        digest = store.push(source).digest
+        assert not store.remove(digest, grace_s=3600)
+        assert store.verify(digest) == ()
+        assert store.remove(digest)
+        assert not store.remove(digest, grace_s=3600)
+        assert store.push(source).digest == digest
+        assert store.verify(digest) == ()
+
     def test_a_push_that_found_contents_made_them_young(
         self, store: ArtifactStore, source: Path, tmp_path: Path
     ) -> None:
@@ -242,6 +251,7 @@ class ArtifactsContract:
         assert store.digests() == {other}
 
     def test_a_name_is_unknown_until_it_is_published(self, store: ArtifactStore, source: Path) -> None:
+        assert store.names() == frozenset()
         with pytest.raises(UnknownName, match=r"tts/vocoder@1\.0\.0: it has nothing of tts/vocoder\."):
             store.named(name_of("1.0.0"))
         with pytest.raises(UnknownArtifact):
@@ -249,9 +259,11 @@ class ArtifactsContract:
         with pytest.raises(InvalidDigest):
             store.publish(name_of("1.0.0"), "sha256:../../etc/passwd")
         digest = store.push(source).digest
-        for version in ("1.10.0", "1.9.0", "1.2.0-rc.1", "1.1.0", "1.0.0", "0.9.0", "0.8.0"):
-            store.publish(name_of(version), digest)
-        store.publish(name_of("3.0.0", component="vocoder2"), digest)
+        versions = ("1.10.0", "1.9.0", "1.2.0-rc.1", "1.1.0", "1.0.0", "0.9.0", "0.8.0")
+        names = {*map(name_of, versions), name_of("3.0.0", component="vocoder2")}
+        for name in names:
+            store.publish(name, digest)
+        assert store.names() == names
         with pytest.raises(UnknownName, match=r"it has 1\.10\.0, 1\.9\.0, 1\.2\.0-rc\.1, 1\.1\.0, 1\.0\.0 and 2 more"):
             store.named(name_of("2.0.0"))
 

@@ -16,7 +16,8 @@ _T = TypeVar("_T")
 
 #: The program as it is installed beside this Python.
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
-_ROOT = Path(__file__).parents[2]
+#: The example's folder.
+SPEECH = Path(__file__).parents[2] / "examples" / "speech"
 _BACKEND = Path(__file__).with_name("backend.py")
 #: Machines are busy; what has not happened by then will not happen.
 PATIENCE_S = 60.0
@@ -118,11 +119,10 @@ class Server(Program):
 
 
 class SpeechServer(Program):
-    """A real synthesiser; it trains its voice where none is cached. Call `ready` before it is used."""
+    """A real synthesiser, as its arguments say; it trains its voice where none is cached. `url` waits until it is ready."""
 
-    def __init__(self, version: str, log: Path) -> None:
-        speech = _ROOT / "examples" / "speech"
-        super().__init__([sys.executable, str(speech), "--version", version, "--port", "0"], log)
+    def __init__(self, log: Path, *arguments: str) -> None:
+        super().__init__([sys.executable, str(SPEECH), *arguments, "--port", "0"], log)
 
     @property
     def url(self) -> str:

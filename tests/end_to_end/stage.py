@@ -76,9 +76,16 @@ class Stage:
 
     def speech(self, *versions: str) -> list[SpeechServer]:
         """Real synthesisers, one process for each version that is named; all start at once and are ready then."""
+        return self._speaking(*(("--version", version) for version in versions))
+
+    def components(self, n_servers: int) -> list[SpeechServer]:
+        """Real synthesisers of components, which pull their weights from the store that `penstock push` fills."""
+        return self._speaking(*[("--service", SERVICE)] * n_servers)
+
+    def _speaking(self, *asked: Sequence[str]) -> list[SpeechServer]:
         servers = []
-        for version in versions:
-            servers.append(SpeechServer(version, self._log(f"speech-{version}")))
+        for arguments in asked:
+            servers.append(SpeechServer(self._log(f"speech-{arguments[-1]}"), *arguments))
             self._stack.callback(servers[-1].stop)
         assert all(server.url for server in servers)
         return servers

@@ -52,7 +52,7 @@ class Weights:
         InvalidArtifactStore, and with a key UsageError where there is none, ExtraMissing without the extra `sign`.
         """
         self._service = checked_service(service)
-        place = store or os.environ.get("PENSTOCK_ARTIFACTS") or _home("XDG_STATE_HOME", ".local/state") / "artifacts"
+        place = store or os.environ.get("PENSTOCK_ARTIFACTS") or _state() / "artifacts"
         folder = cache or os.environ.get("PENSTOCK_WEIGHTS_CACHE") or _home("XDG_CACHE_HOME", ".cache") / "weights"
         self._place = str(place)
         self._key = None if key is None else Path(key).expanduser().absolute()
@@ -122,6 +122,11 @@ class Weights:
         place = self._place if "://" in self._place else str(Path(self._place).absolute())
         end_point = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
         return hashlib.sha256(f"{place}\n{end_point}".encode()).hexdigest()[:16]
+
+
+def _state() -> Path:
+    """Return the folder that the command line keeps its state in, unless it is told another one."""
+    return Path(os.environ.get("PENSTOCK_STATE") or _home("XDG_STATE_HOME", ".local/state"))
 
 
 def _home(variable: str, default: str) -> Path:

@@ -72,10 +72,10 @@ def source_of(folder: Path, version: str) -> Path:
     return source
 
 
-def push(catalogue: Catalogue, folder: Path, version: str) -> bool:
+def push(catalogue: Catalogue, folder: Path, version: str, stage: Stage = Stage.REGISTERED) -> bool:
     """Push a version; return whether it is new."""
     ref = Ref.parse(f"tts/vocoder@{version}")
-    return catalogue.push(ref, source_of(folder, version), FIELDS, stage=Stage.REGISTERED, **BY).is_new
+    return catalogue.push(ref, source_of(folder, version), FIELDS, stage=stage, **BY).is_new
 
 
 class Mortal:
@@ -94,15 +94,15 @@ class Mortal:
 
 
 def work(what: str, folder: Path, n: int) -> None:
-    """Push 2.0.0, or collect; die before call `n` to a store."""
+    """Push 2.0.0 into a stage, or collect; die before call `n` to a store."""
     parts, n_left = parts_of(folder), [n]
     registry: Any = Mortal(parts.registry, n_left)
     artifacts: Any = Mortal(parts.artifacts, n_left)
     catalogue = Catalogue(Parts(registry, artifacts, parts.clock, parts.look, parts.alone))
-    if what == "push":
-        push(catalogue, folder, "2.0.0")
-    else:
+    if what == "gc":
         catalogue.collect(STRICT, None, **BY)
+    else:
+        push(catalogue, folder, "2.0.0", Stage(what))
 
 
 def main(what: str) -> None:

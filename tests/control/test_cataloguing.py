@@ -21,6 +21,7 @@ from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
+from penstock.registry.stage import Stage
 from tests.control.cataloguing import BY, STRICT, parts_of, push, source_of
 
 
@@ -57,9 +58,10 @@ def killing(what: str) -> Iterator[Killed]:
         asked.close()
 
 
-def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [Stage.REGISTERED, Stage.STABLE])
+def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: Path, stage: Stage) -> None:
     was_killed, n = True, -1
-    with killing("push") as killed_before:
+    with killing(stage) as killed_before:
         while was_killed:
             n += 1
             folder = tmp_path / str(n)
@@ -69,9 +71,11 @@ def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: P
             check_whole(catalogue, folder / "before")
             n_registered = len(names(catalogue))
             assert n_registered >= n_named(folder)
-            assert push(catalogue, folder, "2.0.0") == (n_registered == 0)
+            assert push(catalogue, folder, "2.0.0", stage) == (n_registered == 0)
             assert n_named(folder) == 1
+            assert catalogue.registry.version("tts", "vocoder", "2.0.0").stage is stage
             check_whole(catalogue, folder / "after")
+            assert len(catalogue.registry.promotions("tts")) == (stage is Stage.STABLE)
             catalogue.registry.close()
     assert n > 5
 
@@ -190,7 +194,7 @@ def test_a_name_that_another_registry_gave_is_refused_before_anything_is_registe
 def killed_before_registering(folder: Path) -> Catalogue:
     """Return the catalogue in which a push of 2.0.0 was killed when its files were stored, and not yet registered."""
     folder.mkdir()
-    with killing("push") as killed_before:
+    with killing(Stage.REGISTERED) as killed_before:
         n = 0
         while not (folder / "artifacts" / "manifests").exists():
             n += 1

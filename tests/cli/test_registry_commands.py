@@ -41,16 +41,6 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder, and an address where nobody answers."""
-    folder = tmp_path / "state"
-    monkeypatch.setenv("PENSTOCK_STATE", str(folder))
-    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
-    monkeypatch.delenv("PENSTOCK_ARTIFACTS", raising=False)
-    return folder
-
-
-@pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Make the folder of a version: `make("v1.3.0")`; fields given override those of its version.json."""
 

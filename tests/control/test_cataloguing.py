@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,8 @@ from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
 from penstock.registry.stage import Stage
-from tests.control.cataloguing import BY, STRICT, parts_of, push, source_of
+from penstock.testing.fakes import ManualClock
+from tests.control.cataloguing import BY, STRICT, adopt, lay, parts_of, push, source_of
 
 
 def names(catalogue: Catalogue) -> set[str]:
@@ -123,6 +124,91 @@ def test_a_collection_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: 
             check_whole(catalogue, folder / "after")
             catalogue.registry.close()
     assert n > 5
+
+
+def history(catalogue: Catalogue) -> tuple[dict[str, str], list[Mapping[str, str]]]:
+    stages = {version.name: version.stage.value for version in catalogue.registry.versions(Query())}
+    return stages, [promotion.versions for promotion in reversed(catalogue.registry.promotions("tts"))]
+
+
+def test_an_adoption_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
+    was_killed, n = True, -1
+    with killing("adopt") as killed_before:
+        while was_killed:
+            n += 1
+            folder = tmp_path / str(n)
+            lay(folder / "tree")
+            was_killed = killed_before(folder, n)
+            catalogue = Catalogue(parts_of(folder))
+            check_whole(catalogue, folder / "out")
+            adopt(catalogue, folder / "tree")
+            assert history(catalogue) == (
+                {
+                    "acoustic 1.0.0": "stable",
+                    "acoustic 1.1.0": "verified",
+                    "acoustic 2.0.0": "stable",
+                    "vocoder 2.0.0": "stable",
+                },
+                [{"acoustic": "1.0.0"}, {"acoustic": "2.0.0", "vocoder": "2.0.0"}],
+            )
+            catalogue.registry.close()
+    assert n > 20
+
+
+def test_progress_is_that_of_the_whole_tree(tmp_path: Path) -> None:
+    lay(tmp_path / "tree")
+    size_bytes = sum(file.stat().st_size for file in (tmp_path / "tree").rglob("*") if file.is_file())
+    catalogue = Catalogue(parts_of(tmp_path))
+    for _ in range(2):
+        told: list[tuple[int, int]] = []
+        adopt(catalogue, tmp_path / "tree", lambda *so_far, told=told: told.append(so_far))
+        assert told == sorted(told)
+        assert len(told) >= 4
+        assert {total for _, total in told} == {size_bytes}
+        assert told[-1][0] == size_bytes
+    catalogue.registry.close()
+
+
+def test_adopting_again_changes_nothing_and_undoes_nothing(tmp_path: Path) -> None:
+    parts, clock = parts_of(tmp_path), ManualClock()
+    catalogue = Catalogue(replace(parts, clock=clock))
+    lay(tmp_path / "tree")
+    first = adopt(catalogue, tmp_path / "tree")
+    assert all(taken.is_new for taken in first.versions)
+    assert len(first.promoted) == 2
+    before = history(catalogue), catalogue.registry.verify()
+    again = adopt(catalogue, tmp_path / "tree")
+    assert not any(taken.is_new for taken in again.versions)
+    assert (again.promoted, again.unfit, again.serving) == ((), {}, first.serving)
+    assert (history(catalogue), catalogue.registry.verify()) == before
+
+    clock.advance(1.0)
+    catalogue.move(Ref.parse("tts/acoustic@1.1.0"), Stage.QUARANTINED, **BY)
+    catalogue.move(Ref.parse("tts/acoustic@1.1.0"), Stage.REGISTERED, **BY)
+    catalogue.registry.move("tts", "vocoder", "2.0.0", Stage.RETIRED, at=clock.now(), **BY)
+    before = history(catalogue), catalogue.registry.verify()
+    adopt(catalogue, tmp_path / "tree")
+    assert (history(catalogue), catalogue.registry.verify()) == before
+    catalogue.registry.close()
+
+
+def test_what_is_adopted_later_and_is_older_is_stable_and_does_not_serve(tmp_path: Path) -> None:
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "2.5.0", Stage.STABLE)
+    lay(tmp_path / "tree")
+    adopted = adopt(catalogue, tmp_path / "tree")
+    stages, releases = history(catalogue)
+    assert stages["vocoder 2.0.0"] == "stable"
+    assert adopted.serving == {"acoustic": "2.0.0", "vocoder": "2.5.0"}
+    assert releases == [
+        {"vocoder": "2.5.0"},
+        {"acoustic": "1.0.0", "vocoder": "2.5.0"},
+        {"acoustic": "2.0.0", "vocoder": "2.5.0"},
+    ]
+    (candidate,) = catalogue.rollback_plan("tts", "vocoder")["candidates"]
+    assert candidate["release"] == "acoustic-2.0.0+vocoder-2.0.0"
+    assert candidate["why"][0] == "stable, but it never served here"
+    catalogue.registry.close()
 
 
 class Raced:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,24 @@ def test_an_adoption_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: P
             )
             catalogue.registry.close()
     assert n > 20
+
+
+def test_several_may_adopt_the_same_tree_at_once(tmp_path: Path) -> None:
+    lay(tmp_path / "tree")
+
+    def adopted(_: int) -> int:
+        catalogue = Catalogue(parts_of(tmp_path))
+        with closing(catalogue.registry):
+            return sum(taken.is_new for taken in adopt(catalogue, tmp_path / "tree").versions)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(adopted, range(4))) == 4
+    catalogue = Catalogue(parts_of(tmp_path))
+    assert history(catalogue)[1] == [{"acoustic": "1.0.0"}, {"acoustic": "2.0.0", "vocoder": "2.0.0"}]
+    n_changes = catalogue.registry.verify()
+    adopt(catalogue, tmp_path / "tree")
+    assert catalogue.registry.verify() == n_changes
+    catalogue.registry.close()
 
 
 def test_progress_is_that_of_the_whole_tree(tmp_path: Path) -> None:

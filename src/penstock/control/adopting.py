@@ -133,10 +133,12 @@ class Adopting:
         tree = self._layouts.read(root)
         _check_meant(wish, tree)
         versions, refused = self._take_all(wish, tree, on_progress)
-        serving = self._registry.history(wish.service).serving
-        course = course_of(serving, [taken.version for taken in versions if taken.is_stable])
-        if not wish.dry_run:
-            self._carry_out(course, wish)
+        with self._catalogue.alone():  # others may adopt the same tree
+            serving = self._registry.history(wish.service).serving
+            stable = [taken.version for taken in versions if taken.is_stable]
+            course = course_of(serving, [self._catalogue.known(version) or version for version in stable])
+            if not wish.dry_run:
+                self._carry_out(course, wish)
         for step in course.releases:
             serving |= step
         stages = _stages(course)

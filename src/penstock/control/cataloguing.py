@@ -124,6 +124,7 @@ class Catalogue:
         """Touch nothing yet."""
         self._parts = parts
         self.registry = parts.registry
+        self.alone = parts.alone
 
     def push(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from penstock.control.adopting import Adopting
 from penstock.control.cataloguing import Catalogue, Parts
 from penstock.control.drivers import Ports
 from penstock.control.loop import ControlLoop
@@ -26,6 +27,7 @@ from penstock.servers.slots import SlotServers
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.source import manifest_of
 from penstock.stores.clock import SystemClock
+from penstock.stores.layouts import DiskLayouts
 from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
 from penstock.stores.registry import SqlRegistry
@@ -144,6 +146,13 @@ def catalogue_at(state_dir: Path) -> Iterator[Catalogue]:
     with closing(registry_at(state_dir)) as registry:
         held = partial(alone, state_dir / "registry.files.lock")
         yield Catalogue(Parts(registry, artifacts, SystemClock(), _Look(), held))
+
+
+@contextmanager
+def adopting_at(state_dir: Path) -> Iterator[Adopting]:
+    """Open what takes whole trees of versions into the catalogue of this folder; close it on leaving."""
+    with catalogue_at(state_dir) as catalogue:
+        yield Adopting(catalogue, DiskLayouts(), SystemClock())
 
 
 class _Look:

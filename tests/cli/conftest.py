@@ -1,8 +1,9 @@
-"""The command line against a served control plane on fakes."""
+"""The command line against a served control plane on fakes, or on a state folder of its own."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,16 @@ def penstock(capsys: pytest.CaptureFixture[str]) -> Command:
         return Result(code, out, err)
 
     return command
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder, and an address where nobody answers."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("PENSTOCK_STATE", str(folder))
+    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("PENSTOCK_ARTIFACTS", raising=False)
+    return folder
 
 
 @pytest.fixture

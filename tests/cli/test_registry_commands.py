@@ -41,16 +41,6 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder, and an address where nobody answers."""
-    folder = tmp_path / "state"
-    monkeypatch.setenv("PENSTOCK_STATE", str(folder))
-    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
-    monkeypatch.delenv("PENSTOCK_ARTIFACTS", raising=False)
-    return folder
-
-
-@pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Make the folder of a version: `make("v1.3.0")`; fields given override those of its version.json."""
 
@@ -138,6 +128,32 @@ def test_metadata_is_laid_over_what_lies_beside_the_weights(penstock: Command, s
     assert pushed["verified_at"] == pushed["registered_at"]
     assert pushed["metadata"]["licence"] == "Apache-2.0"
     assert pushed["metadata"]["change_note"] == "更好"
+
+
+def test_what_is_pushed_as_stable_is_promoted_once(penstock: Command, state: Path, make: Make) -> None:
+    stable = ("--stage", "stable", "--reason", "it serves", "-o", "json")
+    older, newer = make("v1.2.0", status="unstable"), make("v1.3.0")
+    looked = penstock("push", "tts/vocoder", str(older), *stable, "--dry-run").last
+    assert (looked["stage"], looked["is_new"]) == ("stable", True)
+    pushed = [penstock("push", "tts/vocoder", str(folder), *stable).last for folder in (older, newer)]
+    assert all(version["stage"] == "stable" and version["promoted_at"] for version in pushed)
+    assert pushed[0]["metadata"]["status"] == "unstable"
+    before = n_changes(state)
+    assert penstock("push", "tts/vocoder", str(older), *stable).last["is_new"] is False
+    assert n_changes(state) == before
+    words = {word: penstock("get", f"tts/vocoder@{word}", "-o", "json").last for word in ("champion", "previous")}
+    assert {word: version["version"] for word, version in words.items()} == {"champion": "1.3.0", "previous": "1.2.0"}
+    assert words["champion"]["staged_why"] == "it serves"
+
+
+def test_what_does_not_fit_is_not_pushed_as_stable(penstock: Command, three: Path, make: Make) -> None:
+    folder, before = make("v2.0.0", requires={"vocoder": "<1.3"}), contents(three)
+    for only_looking in (["--dry-run"], []):
+        refused = penstock("push", "tts/acoustic", str(folder), "--stage", "stable", *only_looking)
+        assert refused.code == ExitCode.REFUSED
+        assert "acoustic 2.0.0 needs vocoder <1.3, not 1.3.0" in refused.err
+    assert contents(three) == before
+    assert penstock("push", "tts/acoustic", str(folder)).code == ExitCode.OK
 
 
 def test_one_file_is_pushed_under_its_own_name(penstock: Command, state: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 It reads lines `N FOLDER`, and answers each with how the child ended that was killed before its N-th call to a store.
 """
 
+import json
 import os
 import signal
 import sys
@@ -12,14 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from penstock.control.adopting import Adopted, Adopting
 from penstock.control.cataloguing import Catalogue, Parts
-from penstock.ports.artifacts import ArtifactStore
+from penstock.ports.artifacts import ArtifactStore, Progress, silent
 from penstock.registry.manifest import Manifest
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
 from penstock.registry.stage import Stage
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.source import manifest_of
+from penstock.stores.layouts import DiskLayouts
 from penstock.stores.lock import alone
 from penstock.stores.registry.store import SqlRegistry
 from penstock.stores.safety import check_safe
@@ -72,10 +75,29 @@ def source_of(folder: Path, version: str) -> Path:
     return source
 
 
-def push(catalogue: Catalogue, folder: Path, version: str) -> bool:
+def push(catalogue: Catalogue, folder: Path, version: str, stage: Stage = Stage.REGISTERED) -> bool:
     """Push a version; return whether it is new."""
     ref = Ref.parse(f"tts/vocoder@{version}")
-    return catalogue.push(ref, source_of(folder, version), FIELDS, stage=Stage.REGISTERED, **BY).is_new
+    return catalogue.push(ref, source_of(folder, version), FIELDS, stage=stage, **BY).is_new
+
+
+def lay(tree: Path) -> None:
+    """Lay a tree out in which one version does not fit, and two later ones go together."""
+    written: dict[str, dict[str, Any]] = {
+        "acoustic/v1.0.0": {"created": "2024-05-01"},
+        "acoustic/v1.1.0": {"created": "2024-05-02", "requires": {"emotion": ">=1"}},
+        "acoustic/v2.0.0": {"created": "2024-05-03", "requires": {"vocoder": ">=2"}},
+        "vocoder/v2.0.0": {"created": "2024-05-04", "trained_with": {"acoustic": "2.0.0"}},
+    }
+    for name, fields in written.items():
+        (tree / name).mkdir(parents=True)
+        (tree / name / "weights.txt").write_text(f"weights of {name}", encoding="utf-8")
+        (tree / name / "version.json").write_text(json.dumps({"status": "stable"} | fields), encoding="utf-8")
+
+
+def adopt(catalogue: Catalogue, tree: Path, on_progress: Progress = silent) -> Adopted:
+    adopting = Adopting(catalogue, DiskLayouts(), ManualClock())
+    return adopting.adopt("tts", None, tree, on_progress=on_progress, **BY)
 
 
 class Mortal:
@@ -94,15 +116,17 @@ class Mortal:
 
 
 def work(what: str, folder: Path, n: int) -> None:
-    """Push 2.0.0, or collect; die before call `n` to a store."""
+    """Push 2.0.0 into a stage, collect, or adopt a tree; die before call `n` to a store."""
     parts, n_left = parts_of(folder), [n]
     registry: Any = Mortal(parts.registry, n_left)
     artifacts: Any = Mortal(parts.artifacts, n_left)
     catalogue = Catalogue(Parts(registry, artifacts, parts.clock, parts.look, parts.alone))
-    if what == "push":
-        push(catalogue, folder, "2.0.0")
-    else:
+    if what == "gc":
         catalogue.collect(STRICT, None, **BY)
+    elif what == "adopt":
+        adopt(catalogue, folder / "tree")
+    else:
+        push(catalogue, folder, "2.0.0", Stage(what))
 
 
 def main(what: str) -> None:

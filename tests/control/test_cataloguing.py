@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
-from tests.control.cataloguing import BY, STRICT, parts_of, push, source_of
+from penstock.registry.stage import Stage
+from penstock.testing.fakes import ManualClock
+from tests.control.cataloguing import BY, STRICT, adopt, lay, parts_of, push, source_of
 
 
 def names(catalogue: Catalogue) -> set[str]:
@@ -57,9 +60,10 @@ def killing(what: str) -> Iterator[Killed]:
         asked.close()
 
 
-def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [Stage.REGISTERED, Stage.STABLE])
+def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: Path, stage: Stage) -> None:
     was_killed, n = True, -1
-    with killing("push") as killed_before:
+    with killing(stage) as killed_before:
         while was_killed:
             n += 1
             folder = tmp_path / str(n)
@@ -69,9 +73,11 @@ def test_a_push_that_is_killed_anywhere_is_finished_by_pushing_again(tmp_path: P
             check_whole(catalogue, folder / "before")
             n_registered = len(names(catalogue))
             assert n_registered >= n_named(folder)
-            assert push(catalogue, folder, "2.0.0") == (n_registered == 0)
+            assert push(catalogue, folder, "2.0.0", stage) == (n_registered == 0)
             assert n_named(folder) == 1
+            assert catalogue.registry.version("tts", "vocoder", "2.0.0").stage is stage
             check_whole(catalogue, folder / "after")
+            assert len(catalogue.registry.promotions("tts")) == (stage is Stage.STABLE)
             catalogue.registry.close()
     assert n > 5
 
@@ -119,6 +125,109 @@ def test_a_collection_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: 
             check_whole(catalogue, folder / "after")
             catalogue.registry.close()
     assert n > 5
+
+
+def history(catalogue: Catalogue) -> tuple[dict[str, str], list[Mapping[str, str]]]:
+    stages = {version.name: version.stage.value for version in catalogue.registry.versions(Query())}
+    return stages, [promotion.versions for promotion in reversed(catalogue.registry.promotions("tts"))]
+
+
+def test_an_adoption_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
+    was_killed, n = True, -1
+    with killing("adopt") as killed_before:
+        while was_killed:
+            n += 1
+            folder = tmp_path / str(n)
+            lay(folder / "tree")
+            was_killed = killed_before(folder, n)
+            catalogue = Catalogue(parts_of(folder))
+            check_whole(catalogue, folder / "out")
+            adopt(catalogue, folder / "tree")
+            assert history(catalogue) == (
+                {
+                    "acoustic 1.0.0": "stable",
+                    "acoustic 1.1.0": "verified",
+                    "acoustic 2.0.0": "stable",
+                    "vocoder 2.0.0": "stable",
+                },
+                [{"acoustic": "1.0.0"}, {"acoustic": "2.0.0", "vocoder": "2.0.0"}],
+            )
+            catalogue.registry.close()
+    assert n > 20
+
+
+def test_several_may_adopt_the_same_tree_at_once(tmp_path: Path) -> None:
+    lay(tmp_path / "tree")
+
+    def adopted(_: int) -> int:
+        catalogue = Catalogue(parts_of(tmp_path))
+        with closing(catalogue.registry):
+            return sum(taken.is_new for taken in adopt(catalogue, tmp_path / "tree").versions)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(adopted, range(4))) == 4
+    catalogue = Catalogue(parts_of(tmp_path))
+    assert history(catalogue)[1] == [{"acoustic": "1.0.0"}, {"acoustic": "2.0.0", "vocoder": "2.0.0"}]
+    n_changes = catalogue.registry.verify()
+    adopt(catalogue, tmp_path / "tree")
+    assert catalogue.registry.verify() == n_changes
+    catalogue.registry.close()
+
+
+def test_progress_is_that_of_the_whole_tree(tmp_path: Path) -> None:
+    lay(tmp_path / "tree")
+    size_bytes = sum(file.stat().st_size for file in (tmp_path / "tree").rglob("*") if file.is_file())
+    catalogue = Catalogue(parts_of(tmp_path))
+    for _ in range(2):
+        told: list[tuple[int, int]] = []
+        adopt(catalogue, tmp_path / "tree", lambda *so_far, told=told: told.append(so_far))
+        assert told == sorted(told)
+        assert len(told) >= 4
+        assert {total for _, total in told} == {size_bytes}
+        assert told[-1][0] == size_bytes
+    catalogue.registry.close()
+
+
+def test_adopting_again_changes_nothing_and_undoes_nothing(tmp_path: Path) -> None:
+    parts, clock = parts_of(tmp_path), ManualClock()
+    catalogue = Catalogue(replace(parts, clock=clock))
+    lay(tmp_path / "tree")
+    first = adopt(catalogue, tmp_path / "tree")
+    assert all(taken.is_new for taken in first.versions)
+    assert len(first.promoted) == 2
+    before = history(catalogue), catalogue.registry.verify()
+    again = adopt(catalogue, tmp_path / "tree")
+    assert not any(taken.is_new for taken in again.versions)
+    assert (again.promoted, again.unfit, again.serving) == ((), {}, first.serving)
+    assert (history(catalogue), catalogue.registry.verify()) == before
+
+    clock.advance(1.0)
+    catalogue.move(Ref.parse("tts/acoustic@1.1.0"), Stage.QUARANTINED, **BY)
+    catalogue.move(Ref.parse("tts/acoustic@1.1.0"), Stage.REGISTERED, **BY)
+    catalogue.registry.move("tts", "vocoder", "2.0.0", Stage.RETIRED, at=clock.now(), **BY)
+    before = history(catalogue), catalogue.registry.verify()
+    adopt(catalogue, tmp_path / "tree")
+    assert (history(catalogue), catalogue.registry.verify()) == before
+    catalogue.registry.close()
+
+
+def test_what_is_adopted_later_and_is_older_is_stable_and_does_not_serve(tmp_path: Path) -> None:
+    catalogue = Catalogue(parts_of(tmp_path))
+    push(catalogue, tmp_path, "2.5.0", Stage.STABLE)
+    lay(tmp_path / "tree")
+    adopted = adopt(catalogue, tmp_path / "tree")
+    stages, releases = history(catalogue)
+    assert stages["vocoder 2.0.0"] == "stable"
+    assert adopted.serving == {"acoustic": "2.0.0", "vocoder": "2.5.0"}
+    assert releases == [
+        {"vocoder": "2.5.0"},
+        {"acoustic": "1.0.0", "vocoder": "2.5.0"},
+        {"acoustic": "2.0.0", "vocoder": "2.5.0"},
+    ]
+    (candidate,) = catalogue.rollback_plan("tts", "vocoder")["candidates"]
+    assert candidate["release"] == "acoustic-2.0.0+vocoder-2.0.0"
+    assert candidate["why"][0] == "stable, but it never served here"
+    catalogue.registry.close()
 
 
 class Raced:
@@ -190,7 +299,7 @@ def test_a_name_that_another_registry_gave_is_refused_before_anything_is_registe
 def killed_before_registering(folder: Path) -> Catalogue:
     """Return the catalogue in which a push of 2.0.0 was killed when its files were stored, and not yet registered."""
     folder.mkdir()
-    with killing("push") as killed_before:
+    with killing(Stage.REGISTERED) as killed_before:
         n = 0
         while not (folder / "artifacts" / "manifests").exists():
             n += 1

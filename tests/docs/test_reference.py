@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from penstock.api import schemas
 from penstock.cli.exit_codes import ExitCode
 from penstock.judge.verdict import MetricEvidence, Verdict
-from penstock.registry import change, exchange, metadata, reference, stage
+from penstock.registry import change, exchange, foreign, metadata, reference, stage
 from penstock.rollout import entry, phases, plan
 from penstock.rollout.entry import Kind
 from penstock.routing.repeatable import DEFAULT_REPEATABLE
@@ -80,6 +80,17 @@ def test_the_page_on_the_registry_has_every_field_and_its_lines_are_lines() -> N
     header, *others = map(exchange.read, lines)
     assert header is None
     assert [exchange.written(line) for line in others if line is not None] == lines[1:]
+
+
+def test_the_page_on_the_registry_says_how_what_others_wrote_is_read() -> None:
+    listed = rows(section(REGISTRY, "Adopting a tree").partition("| theirs |")[2])
+    assert set(listed) == {*foreign.SPELLINGS, "metrics", "status", "version"}
+    for name, (field, before) in foreign.SPELLINGS.items():
+        assert listed[name][0].startswith(f"`{field}`")
+        assert f"`{before.strip()}`" in listed[name][0] or not before
+    assert f"`{foreign.NOT_STATED}`" in listed["metrics"][0]
+    assert all(f"`{word}`" in listed["status"][0] for word in foreign.STATUSES)
+    assert f"`{foreign.AS_FOUND}`" in section(REGISTRY, "Adopting a tree")
 
 
 @pytest.mark.parametrize(

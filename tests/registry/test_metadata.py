@@ -105,6 +105,7 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_name(name: str, value: 
         ({"value": "4.2", "unit": "MOS"}, "value: it must be a finite number"),
         ({"value": float("nan"), "unit": "MOS"}, "value: it must be a finite number"),
         ({"value": True, "unit": "MOS"}, "value: it must be a finite number"),
+        ({"value": 10**400, "unit": "MOS"}, "value: it must be a finite number"),
     ],
 )
 def test_a_metric_has_a_value_and_a_unit(metric: Any, part: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import cataloguing, orders, questions, releasing, running, simulating
+from penstock.cli import adopting, cataloguing, orders, questions, releasing, running, simulating
 from penstock.cli.exit_codes import ExitCode, code_of_error
 from penstock.cli.replay import replay
 from penstock.cli.terminal import Format, Terminal, wants_json
@@ -50,6 +50,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+cataloguing.registry.command("adopt")(adopting.adopt)
 app.add_typer(cataloguing.registry, name="registry")
 
 

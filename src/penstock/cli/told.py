@@ -83,6 +83,29 @@ def imported(said: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"left out: {conflict}" for conflict in said["conflicts"])
 
 
+def adopted(said: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an adoption did, or would do."""
+    came = {True: "would come in" if said["dry_run"] else "came in", False: "was there"}
+    rows = [(one["version"], one["stage"], size(one["size_bytes"]), came[one["is_new"]]) for one in said["versions"]]
+    if rows:
+        yield from columns([("VERSION", "STAGE", "SIZE", ""), *rows])
+    missing: dict[str, list[str]] = {}
+    for one in said["versions"]:
+        missing.setdefault(", ".join(one["missing"]), []).append(one["version"])
+    yield from (f"not known of {_some(names)}: {fields}" for fields, names in missing.items() if fields)
+    yield from (f"verified, not stable: {one['version']}: {one['why']}" for one in said["unfit"])
+    yield from (f"refused: {one['folder']}: {one['why']}" for one in said["refused"])
+    if said["left_alone"]:
+        yield f"left alone: {', '.join(said['left_alone'])}"
+    serves = ", ".join(f"{component} {version}" for component, version in said["serving"].items())
+    would, n = "would be " if said["dry_run"] else "", len(said["promoted"])
+    yield f"{n} release{'' if n == 1 else 's'} {would}promoted; serves: {serves or 'nothing that is known'}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} versions"
+
+
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
         if set(value) == {"value", "unit"}:
@@ -90,4 +113,4 @@ def _text(value: object) -> str:
         return ", ".join(f"{name} {_text(v)}" for name, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
-    return "-" if value is None else str(value)
+    return "-" if value is None else " ".join(str(value).split())

@@ -33,7 +33,7 @@ from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.release import WHOLE, set_name
 from penstock.registry.retention import Collection, Key, Policy, collect, referenced
-from penstock.registry.rules import check_free
+from penstock.registry.rules import check_fit, check_free
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
 
@@ -124,6 +124,7 @@ class Catalogue:
         """Touch nothing yet."""
         self._parts = parts
         self.registry = parts.registry
+        self.alone = parts.alone
 
     def push(
         self,
@@ -141,15 +142,53 @@ class Catalogue:
     ) -> Pushed:
         """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
 
-        `fields` is its metadata; `key`, where given, that of who must have signed it. Raises InvalidMetadata, UnsafeArtifact,
-        SignatureRefused, PrecedenceTaken, NameTaken, and what the stores raise.
+        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable` it comes as `move` brings it
+        there. Raises InvalidMetadata, UnsafeArtifact, SignatureRefused, PrecedenceTaken, NameTaken, for a stable one
+        Incompatible and Quarantined, and what the stores raise.
         """
+        is_stable = stage is Stage.STABLE
+        draft = self.draft(ref, Metadata.from_json(fields), Stage.REGISTERED if is_stable else stage)
+        known = self.known(draft)
+        if is_stable and (known is None or known.promoted_at is None):  # nothing is stored that would be refused
+            check_fit(self.registry.history(draft.service), {draft.component: draft})
+        pushed = self.put(
+            draft,
+            source,
+            actor=actor,
+            reason=reason,
+            allow_pickles=allow_pickles,
+            key=key,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+        if not is_stable or pushed.version.promoted_at is not None:
+            return pushed
+        if dry_run:
+            return replace(pushed, version=replace(pushed.version, stage=stage))
+        return replace(pushed, version=self.move(ref, stage, actor=actor, reason=reason))
+
+    def draft(self, ref: Ref, metadata: Metadata, stage: Stage = Stage.REGISTERED) -> Version:
+        """Return the version that `ref` names as it would be registered now, without files yet."""
         assert isinstance(ref.selector, SemVer)  # noqa: S101 - the caller names a version
-        at, parts = self._parts.clock.now(), self._parts
-        draft = _draft(ref.service, ref.component, ref.selector, Metadata.from_json(fields), at)
-        draft = replace(_in_stage(draft, stage, at), staged_by=actor, staged_why=reason)
+        at = self._parts.clock.now()
+        return _in_stage(_draft(ref.service, ref.component, ref.selector, metadata, at), stage, at)
+
+    def put(
+        self,
+        draft: Version,
+        source: Path,
+        *,
+        actor: str,
+        reason: str,
+        allow_pickles: bool = False,
+        key: Path | None = None,
+        dry_run: bool = False,
+        on_progress: Progress = silent,
+    ) -> Pushed:
+        """Store a folder or a file, and register it as `draft`, in its stage; doing it again changes nothing."""
+        draft, parts = replace(draft, staged_by=actor, staged_why=reason), self._parts
         parts.look.check(source, allow_pickles=allow_pickles, key=key)
-        taken = self._taken(draft)
+        taken = self.known(draft)
         if taken is not None or dry_run:  # nothing is stored that would be refused
             wanted = _with_files(draft, parts.look.manifest(source))
             if taken is not None:
@@ -165,7 +204,7 @@ class Catalogue:
             with self._parts.alone():
                 if artifacts.has(manifest.digest):  # else a collection took it before it had a name
                     self._check_name(name, manifest.digest)
-                    is_new = self._taken(draft) is None
+                    is_new = self.known(draft) is None
                     wanted = _with_files(draft, manifest)
                     version = self.registry.register(wanted, actor=actor, reason=reason)
                     artifacts.publish(name, manifest.digest)
@@ -177,7 +216,16 @@ class Catalogue:
             if (taken := self._parts.artifacts.named(name)) != digest:
                 raise NameTaken(name=name, taken=taken, digest=digest)
 
-    def _taken(self, wanted: Version) -> Version | None:
+    def holds(self, version: Version, source: Path) -> bool:
+        """Whether these are a version's files, stored under its name; every byte of the source is read."""
+        digest, artifacts = self._parts.look.manifest(source).digest, self._parts.artifacts
+        with suppress(UnknownName, ArtifactDamaged):
+            named = artifacts.named(Name(version.service, version.component, version.version))
+            return version.digest == digest == named and artifacts.has(digest)
+        return False
+
+    def known(self, wanted: Version) -> Version | None:
+        """Return the version of this number that is registered, also when it was removed."""
         try:
             return self.registry.version(wanted.service, wanted.component, str(wanted.version))
         except UnknownVersion:

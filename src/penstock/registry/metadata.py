@@ -9,6 +9,9 @@ from penstock.kernel.chain import rfc3339, utc
 from penstock.kernel.errors import InvalidMetadata, InvalidRange, InvalidSemVer
 from penstock.kernel.semver import Range, SemVer
 
+#: The largest number that is one in every program that reads JSON. Source: IEEE 754, binary64.
+_LARGEST = 2.0**1023 * (2 - 2.0**-52)
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -140,7 +143,7 @@ def _metric(name: str, value: Any) -> Metric:
         if not isinstance(value, Mapping) or part not in value:
             raise InvalidMetadata(field=f"{name}.{part}", why='it is missing; write {"value": 4.2, "unit": "MOS 1..5"}')
     number = value["value"]
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < float("inf"):
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= _LARGEST:
         raise InvalidMetadata(field=f"{name}.value", why="it must be a finite number")
     return Metric(float(number), _text(value["unit"]))
 

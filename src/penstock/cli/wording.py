@@ -268,7 +268,7 @@ def rolled_back(said: Mapping[str, Any]) -> Iterator[str]:
     if said["decided_at"] and said["applied_at"]:
         yield f"decided {said['decided_at']}, in force {said['applied_at']}"
     if len(said["versions"]) > 1:
-        yield "  ".join(f"{component} {version}" for component, version in said["versions"].items())
+        yield _set(said["versions"])
     if not said["confirmed"]:
         yield "not every server said yet that it serves them: see penstock status"
 
@@ -276,7 +276,14 @@ def rolled_back(said: Mapping[str, Any]) -> Iterator[str]:
 def rollback_plan(said: Mapping[str, Any]) -> Iterator[str]:
     """Yield where a rollback would go."""
     yield f"would go to {said['target']}: {said['why']}" if said["target"] else "there is nothing to go back to"
-    yield from (f"  {c['release']}: {c['against'] or 'could serve'}" for c in said["candidates"])
+    for candidate in said["candidates"]:
+        versions = candidate["versions"]
+        name = _set(versions) if len(versions) > 1 else candidate["release"]
+        yield f"  {name}: {candidate['against'] or 'could serve'}"
+
+
+def _set(versions: Mapping[str, str]) -> str:
+    return "  ".join(f"{component} {version}" for component, version in versions.items())
 
 
 def checks(found: list[dict[str, Any]]) -> Iterator[str]:

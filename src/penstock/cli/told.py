@@ -38,7 +38,7 @@ def versions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = [
         (
             reference(version),
-            version["stage"] + (", marked for deletion" if version["marked_at"] else ""),
+            version["stage"] + _deletion(version),
             size(version["size_bytes"]),
             version["registered_at"][:10],
             version["metadata"].get("owner") or "-",
@@ -47,6 +47,12 @@ def versions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for version in found
     ]
     yield from columns([head, *rows])
+
+
+def _deletion(version: Mapping[str, Any]) -> str:
+    if version["removed_at"]:
+        return ", removed"
+    return ", marked for deletion" if version["marked_at"] else ""
 
 
 def version(found: Mapping[str, Any]) -> Iterator[str]:

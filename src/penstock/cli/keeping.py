@@ -3,10 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -160,19 +161,30 @@ def unalias(
 
 
 def _serving(api: str, terminal: Terminal) -> "dict[tuple[str, str, str], str]":
-    """Return (service, component, version) -> why it stays, of all that the control plane serves or meters in."""
+    """Return (service, component, version) -> why it stays: what the control plane serves, meters in or keeps warm."""
     try:
         with Api(api) as plane:
             statuses = plane.fetch("/v1/services")
     except ControlPlaneUnreachable:
         terminal.remark(told.ONLY_REGISTRY.format(url=api))
         return {}
+    for server in (server for status in statuses for server in status["servers"] if server["in_memory"] is None):
+        terminal.remark(told.NOT_ASKED.format(url=server["url"]))
     return {
-        (status["service"], component, _as_registered(version)): f"{arm} of {status['service']}"
+        (status["service"], component, _as_registered(version)): why
         for status in statuses
-        for arm in ("canary", "stable")
-        for component, version in (status[arm] or {"versions": {}})["versions"].items()
+        for component, version, why in _in_use(status)
     }
+
+
+def _in_use(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield (component, version, why it stays); the better reason comes later."""
+    for server in status["servers"]:
+        for component, versions in (server["in_memory"] or {}).items():
+            yield from ((component, version, f"warm at {urlsplit(server['url']).netloc}") for version in versions)
+    for arm in ("warm", "canary", "stable"):
+        for component, version in (status[arm] or {"versions": {}})["versions"].items():
+            yield component, version, f"{arm} of {status['service']}"
 
 
 def _as_registered(version: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from penstock.cli.terminal import columns
 
 ONLY_REGISTRY = "no control plane answers at {url}: only what the registry knows to be in use is sure to stay"
+NOT_ASKED = "{url} does not answer: what it alone keeps warm is not known"
 _STEP = 1000.0
 
 

@@ -1,6 +1,8 @@
 """Commands on versions and their files: push, pull, mark, and what list and get say of them. They need no control plane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,15 +38,30 @@ Reference = Annotated[
 ]
 
 
-Source = Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Its files.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|FILE|URI",
+        help="Its files, or a model in MLflow: models:/NAME@ALIAS, models:/NAME/VERSION.",
+        show_default=False,
+    ),
+]
 VersionOption = Annotated[
     str | None,
-    typer.Option("--version", metavar="V", help="A semantic version; else the folder's name.", show_default=False),
+    typer.Option(
+        "--version",
+        metavar="V",
+        help="A semantic version; else the folder's name, or MLflow's number.",
+        show_default=False,
+    ),
 ]
 Meta = Annotated[
     Path | None,
     typer.Option(
-        "--meta", metavar="FILE", help="Metadata, JSON or YAML; laid over DIR/version.json.", show_default=False
+        "--meta",
+        metavar="FILE",
+        help="Metadata, JSON or YAML; laid over DIR/version.json, or what MLflow knows.",
+        show_default=False,
     ),
 ]
 StageOption = Annotated[
@@ -77,12 +94,18 @@ def push(
     reason: Reason = "",
 ) -> None:
     """Store the files of a version, and register it; pushing it again changes nothing."""
-    wanted, ref, fields = _stage(stage, _PUSHED), _ref_of_push(name, version, source), _metadata(source, meta)
-    terminal = Terminal(output, quiet)
-    with opened(state) as catalogue, shown(terminal, f"storing {source.name}", in_bytes=True) as tell:
+    terminal, wanted, part = Terminal(output, quiet), _stage(stage, _PUSHED), _part(name)
+    given = _in_mlflow(source, state) if source.startswith(_MLFLOW) else _on_disk(Path(source))
+    ref = _ref_of_push(part, version, given)
+    fields = _complete({**given.fields, **_fields_in(meta)})
+    with (
+        opened(state) as catalogue,
+        given.files(terminal) as files,
+        shown(terminal, f"storing {given.called}", in_bytes=True) as tell,
+    ):
         pushed = catalogue.push(
             ref,
-            source,
+            files,
             fields,
             stage=wanted,
             actor=actor or os_user(),
@@ -169,6 +192,8 @@ def opened(state: Path | None) -> "OpenCatalogue":
     return catalogue_at(state_folder(state))
 
 
+#: What a model in MLflow is written with.
+_MLFLOW = "models:"
 _PUSHED = (Stage.REGISTERED, Stage.VERIFIED, Stage.STABLE)
 
 
@@ -192,26 +217,68 @@ def version_named(name: str) -> "Ref":
     return ref_of(name)
 
 
-def _ref_of_push(name: str, version: str | None, source: Path) -> "Ref":
-    """Return the reference of what is pushed; its selector is a version."""
-    from dataclasses import replace  # noqa: PLC0415 - as above
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is to be pushed.
 
-    if "@" in name:
-        raise UsageError(detail=f"{name!r}: the version of what is pushed is said with --version.")
+    Attributes:
+        called: what it is called where it comes from; a version, unless somebody names another one.
+        fields: what is known of it there.
+        files: yields the folder or the file, once it is wanted.
+    """
+
+    called: str
+    fields: Mapping[str, Any]
+    files: Callable[[Terminal], AbstractContextManager[Path]]
+
+
+def _on_disk(source: Path) -> _Given:
     if not source.exists():
         raise UsageError(detail=f"there is nothing at {source}.")
-    if version is not None:
-        return replace(ref_of(name), selector=SemVer.parse(version))
-    try:
-        return replace(ref_of(name), selector=SemVer.parse(source.resolve().name))
-    except InvalidSemVer:
-        raise UsageError(detail=f"{source.name!r} is no semantic version; say it with --version.") from None
-
-
-def _metadata(source: Path, meta: Path | None) -> dict[str, Any]:
     beside = source / "version.json"
-    files = [file for file in (beside if beside.is_file() else None, meta) if file is not None]
-    found: dict[str, Any] = {}
-    for file in files:
-        found |= fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
-    return found
+    fields = _fields_in(beside if beside.is_file() else None)
+    return _Given(source.resolve().name, fields, lambda _terminal: nullcontext(source))
+
+
+def _in_mlflow(uri: str, state: Path | None) -> _Given:
+    from penstock.bootstrap import mlflow_at  # noqa: PLC0415 - other commands must not pay for the drivers
+
+    models = mlflow_at(state_folder(state))
+    model = models.find(uri)
+
+    @contextmanager
+    def files(terminal: Terminal) -> Iterator[Path]:
+        with ExitStack() as until_stored:
+            with shown(terminal, f"fetching {model.uri}", in_bytes=True) as tell:
+                folder = until_stored.enter_context(models.fetched(model, on_progress=tell))
+            yield folder
+
+    return _Given(model.number, model.fields, files)
+
+
+def _part(name: str) -> "Ref":
+    if "@" in name:
+        raise UsageError(detail=f"{name!r}: the version of what is pushed is said with --version.")
+    return ref_of(name)
+
+
+def _ref_of_push(part: "Ref", version: str | None, given: _Given) -> "Ref":
+    """Return the reference of what is pushed; its selector is a version."""
+    if version is not None:
+        return replace(part, selector=SemVer.parse(version))
+    try:
+        return replace(part, selector=SemVer.parse(given.called))
+    except InvalidSemVer:
+        raise UsageError(detail=f"{given.called!r} is no semantic version; say it with --version.") from None
+
+
+def _fields_in(file: Path | None) -> dict[str, Any]:
+    return {} if file is None else fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
+
+
+def _complete(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields; raise InvalidMetadata before anything large is fetched for nothing."""
+    from penstock.registry.metadata import Metadata  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    Metadata.from_json(fields)
+    return fields

@@ -13,16 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mlflow.entities import FileInfo
 
 from penstock.cli.exit_codes import ExitCode
-from penstock.kernel.errors import ArtifactChanged
+from penstock.kernel.errors import ArtifactChanged, InvalidArtifact
 from penstock.stores.mlflow.models import MlflowModels
 from tests.cli.conftest import Command
 from tests.stores.mlflow_server import FILES, MlflowServer
 
 WHOLE = {"MLmodel", "data/weights.txt"}
-#: Larger than what a socket holds, so that a server that stops in the midst of it has not sent all.
-LARGE = {**FILES, "data/weights.dat": bytes(64 * 2**20)}
+#: So many that whoever saw the first one come can act before the last one has.
+MANY = {**FILES, **{f"data/part-{n:03}.txt": b"part" for n in range(50)}}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,16 @@ def test_what_mlflow_does_not_know_is_named_and_a_file_supplies_it(
     assert laid_over.items() <= pushed.last["metadata"].items()
     assert pushed.last["metadata"]["change_note"] == "less crackling"
     assert files_of(penstock, "tts/vocoder@1.0.0", state / "out") == {"weights.txt": b"weights"}
+
+
+def test_a_description_that_cannot_be_read_describes_nothing(
+    penstock: Command, state: Path, mlflow: MlflowServer
+) -> None:
+    for content in (b"{", b"- one\n"):
+        name = mlflow.register(files={**FILES, "MLmodel": content})
+        refused = penstock("push", "tts/vocoder", f"models:/{name}/1")
+        assert refused.code == ExitCode.USAGE
+        assert "framework_version: it is missing (also: input_signature, output_signature)" in refused.err
 
 
 def test_a_dry_run_stores_nothing(penstock: Command, state: Path, mlflow: MlflowServer) -> None:
@@ -257,7 +268,7 @@ def until_fetching(state: Path, pushing: subprocess.Popen[bytes]) -> None:
 def test_a_push_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear_away(
     penstock: Command, state: Path, mlflow: MlflowServer
 ) -> None:
-    push = ("push", "tts/vocoder", f"models:/{mlflow.register(files=LARGE)}/1")
+    push = ("push", "tts/vocoder", f"models:/{mlflow.register(files=MANY)}/1")
     with program(*push) as pushing:
         until_fetching(state, pushing)
         mlflow.send(signal.SIGSTOP)
@@ -270,11 +281,11 @@ def test_a_push_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear_a
     assert penstock("list", "tts/vocoder").code == ExitCode.ERROR
     assert penstock(*push).code == ExitCode.OK
     assert left_over(state) == []
-    assert penstock("get", "tts/vocoder@1.0.0", "-o", "json").last["size_bytes"] == sum(map(len, LARGE.values()))
+    assert penstock("get", "tts/vocoder@1.0.0", "-o", "json").last["size_bytes"] == sum(map(len, MANY.values()))
 
 
 def test_a_server_that_falls_silent_in_the_midst_is_named(penstock: Command, state: Path, mlflow: MlflowServer) -> None:
-    push = ("push", "tts/vocoder", f"models:/{mlflow.register(files=LARGE)}/1")
+    push = ("push", "tts/vocoder", f"models:/{mlflow.register(files=MANY)}/1")
     with program(*push, MLFLOW_HTTP_REQUEST_TIMEOUT="1", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as pushing:
         until_fetching(state, pushing)
         mlflow.send(signal.SIGSTOP)
@@ -302,16 +313,49 @@ def test_a_file_that_changes_while_it_is_fetched_is_named(mlflow: MlflowServer, 
     assert list((tmp_path / "fetching").iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["../outside", "/outside", "data/../../outside"])
+def test_a_server_cannot_name_a_file_outside_the_folder(
+    mlflow: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    class Hostile:
+        def list_artifacts(self, folder: str | None) -> list[FileInfo]:
+            return [FileInfo(path, is_dir=False, file_size=1)]
+
+        def download_artifacts(self, path: str, into: str) -> None:
+            raise AssertionError((path, into))
+
+    models = MlflowModels(tmp_path / "fetching")
+    model = models.find(f"models:/{mlflow.register()}/1")
+    monkeypatch.setattr("penstock.stores.mlflow.models._repository", lambda _uri: Hostile())
+    with pytest.raises(InvalidArtifact, match="outside"):
+        models.fetched(model).__enter__()
+
+
+def as_a_user(code: str, *args: str, **environment: str) -> str:
+    """Run Python code that is no test, as MLflow can tell; return what it prints. It may say nothing beside."""
+    telling = {"CI", "PYTEST_CURRENT_TEST", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"}
+    kept = {name: value for name, value in os.environ.items() if name not in telling}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *args], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stderr == ""
+    return ran.stdout.splitlines()[-1]
+
+
 def test_nothing_is_reported_to_the_makers_of_mlflow(state: Path, mlflow: MlflowServer) -> None:
-    """MLflow is silent in tests by itself; so the child is made to look like a user's machine."""
-    name = mlflow.register()
     look = (
         "import sys; from penstock.cli.main import run; code = run(sys.argv[1:]);"
         "from mlflow.telemetry import get_telemetry_client; print(code, get_telemetry_client())"
     )
-    telling = {"CI", "PYTEST_CURRENT_TEST", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"}
-    environment = {name: value for name, value in os.environ.items() if name not in telling}
-    command = [sys.executable, "-c", look, "push", "tts/vocoder", f"models:/{name}/1", "-q"]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1] == "0 None"
-    assert ran.stderr == ""
+    assert as_a_user(look, "push", "tts/vocoder", f"models:/{mlflow.register()}/1", "-q") == "0 None"
+
+
+def test_a_database_as_the_server_may_need_more_than_the_extra_brings(state: Path, tmp_path: Path) -> None:
+    look = (
+        "import sys; sys.modules['alembic'] = None; from penstock.stores.mlflow.models import MlflowModels\n"
+        "try: MlflowModels(None).find('models:/vocoder/1')\n"
+        "except Exception as error: print(error.code, error.message)"
+    )
+    said = as_a_user(look, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert said.startswith("mlflow-unreachable models:/vocoder/1 could not be had")
+    assert "alembic" in said

@@ -101,7 +101,7 @@ def push(
     with (
         opened(state) as catalogue,
         given.files(terminal) as files,
-        shown(terminal, f"storing {given.called}", in_bytes=True) as tell,
+        shown(terminal, f"storing {ref}", in_bytes=True) as tell,
     ):
         pushed = catalogue.push(
             ref,

@@ -205,11 +205,11 @@ def _clean(address: str) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """Return in a few words what went wrong: the operating system's words where the network failed."""
+    """Return one sentence on what went wrong: the operating system's words where the network failed."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
         inner = inner.__cause__ or inner.__context__
-    said = _clean(" ".join(str(error).split())).rstrip(".")
-    return said.removeprefix(f"{getattr(error, 'error_code', '')}: ")[:_LONGEST_REASON]
+    said = _clean(" ".join(str(error).split())).removeprefix(f"{getattr(error, 'error_code', '')}: ")
+    return said.partition(". ")[0].rstrip(".")[:_LONGEST_REASON]

@@ -78,10 +78,11 @@ class MlflowModels:
             version = by_alias(name, alias) if alias else client.get_model_version(name, number)
             model = client.get_registered_model(name)
         run = self._run(client, version.run_id)
-        found = f"{_SCHEME}{name}/{version.version}"
+        number = str(version.version)
+        found = f"{_SCHEME}{name}/{number}"
         fields = fields_of(version, model, run, self._mlmodel(found))
-        source = {"name": name, "version": version.version, "run_id": version.run_id or None, "server": self._server}
-        return MlflowModel(found, version.version, {**fields, "mlflow": source})
+        source = {"name": name, "version": number, "run_id": version.run_id or None, "server": self._server}
+        return MlflowModel(found, number, {**fields, "mlflow": source})
 
     @contextmanager
     def fetched(self, model: MlflowModel, *, on_progress: Progress = silent) -> Iterator[Path]:

@@ -30,6 +30,7 @@ from penstock.stores.clock import SystemClock
 from penstock.stores.layouts import DiskLayouts
 from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
+from penstock.stores.mlflow.models import MlflowModels
 from penstock.stores.registry import SqlRegistry
 from penstock.stores.safety import check_safe
 from penstock.stores.signing import check_signature, proving
@@ -153,6 +154,11 @@ def adopting_at(state_dir: Path) -> Iterator[Adopting]:
     """Open what takes whole trees of versions into the catalogue of this folder; close it on leaving."""
     with catalogue_at(state_dir) as catalogue:
         yield Adopting(catalogue, DiskLayouts(), SystemClock())
+
+
+def mlflow_at(state_dir: Path) -> MlflowModels:
+    """Return the MLflow registry that its own variables name; its files lie below this folder while they are needed."""
+    return MlflowModels(state_dir / "fetching")
 
 
 class _Look:

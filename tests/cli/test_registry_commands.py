@@ -6,7 +6,6 @@ import pickle
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,43 +14,12 @@ import pytest
 
 from penstock.cli.exit_codes import ExitCode
 from tests.api.served import Served
-from tests.cli.conftest import Command
+from tests.cli.conftest import METADATA, Command, Make
 
-METADATA: dict[str, Any] = {
-    "created": "2026-11-01",
-    "author": "ann",
-    "owner": "speech",
-    "change_note": "less crackling",
-    "training_set": "studio-3",
-    "metrics": {"naturalness": {"value": 4.2, "unit": "MOS 1..5"}},
-    "framework_version": "torch 2.13.0",
-    "cuda_version": None,
-    "sample_rate_hz": 24000,
-    "languages": ["en", "zh"],
-    "input_signature": {"mel": "float32[80,n]"},
-    "output_signature": {"audio": "float32[n]"},
-    "licence": "MIT",
-}
 VERSION_FIELDS = {
     *("service", "component", "version", "stage", "digest", "size_bytes", "registered_at", "staged_at", "staged_by"),
     *("staged_why", "verified_at", "promoted_at", "marked_at", "removed_at", "missing", "metadata"),
 }
-
-Make = Callable[..., Path]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make the folder of a version: `make("v1.3.0")`; fields given override those of its version.json."""
-
-    def made(name: str, **fields: object) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "weights.txt").write_text(f"weights of {name}\n", encoding="utf-8")
-        (folder / "version.json").write_text(json.dumps(METADATA | fields), encoding="utf-8")
-        return folder
-
-    return made
 
 
 def contents(state: Path) -> list[str]:
@@ -61,15 +29,6 @@ def contents(state: Path) -> list[str]:
 def n_changes(state: Path) -> int:
     with closing(sqlite3.connect(state / "registry.db")) as connection:
         return int(connection.execute("SELECT count(*) FROM changes").fetchone()[0])
-
-
-@pytest.fixture
-def three(penstock: Command, state: Path, make: Make) -> Path:
-    """Versions 1.1.0, 1.2.0 and 1.3.0, each promoted in its turn."""
-    for name in ("v1.1.0", "v1.2.0", "v1.3.0"):
-        assert penstock("push", "tts/vocoder", str(make(name))).code == ExitCode.OK
-        assert penstock("mark", f"tts/vocoder@{name}", "stable", "--reason", f"{name} is fine").code == ExitCode.OK
-    return state
 
 
 def test_the_program_itself_pushes_and_gives_the_files_back(state: Path, make: Make, tmp_path: Path) -> None:

@@ -305,3 +305,16 @@ async def test_a_rollout_of_one_component_is_not_ended_by_who_wants_another_back
         await fleet.plane.roll_back("tts", "acoustic", actor="ann")
     with pytest.raises(RolloutInProgress):
         await fleet.switch("9.0.0", "acoustic")
+
+
+async def test_the_status_says_what_every_server_has_in_memory(fleet: Fleet) -> None:
+    assert fleet.plane.status("tts")["servers"] == [
+        {"url": f"http://{node}", "in_memory": {"acoustic": ["1.2.0"], "vocoder": ["1.1.0"]}} for node in NODES
+    ]
+    await fleet.switch()
+    canary, *others = (await fleet.settle())["servers"]
+    assert canary["in_memory"]["vocoder"] == ["1.1.0", "1.3.0"]
+    assert all(other["in_memory"]["vocoder"] == ["1.1.0"] for other in others)
+    fleet.servers.processes[NODES[2]].down = True
+    await fleet.plane._loop.control("tts").nodes.observe()
+    assert [server["in_memory"] is None for server in fleet.plane.status("tts")["servers"]] == [False, False, True]

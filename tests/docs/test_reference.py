@@ -75,6 +75,7 @@ def test_the_page_on_the_registry_has_every_field_and_its_lines_are_lines() -> N
     assert set(listed) == set(metadata.REQUIRED) | metadata.OPTIONAL
     assert {name for name, cells in listed.items() if cells[1].removesuffix("|").strip()} == metadata.NULLABLE
     assert {name for name, cells in listed.items() if cells[0].startswith("may be left out")} == metadata.OPTIONAL
+    assert set(rows(section(REGISTRY, "From MLflow"))) == set(metadata.REQUIRED)
     (block,) = blocks(REGISTRY, "jsonl")
     lines = [json.loads(line) for line in block.splitlines()]
     header, *others = map(exchange.read, lines)

@@ -1,10 +1,12 @@
 """One component goes out and comes back inside running servers, under load, through a real gateway."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from tests.cli.conftest import METADATA
 from tests.end_to_end.stage import Stage
 from tests.servers.toys import Toy
 
@@ -22,12 +24,28 @@ def serving(toys: list[Toy]) -> set[str]:
     return {toy.client.get("/version").json()["version"] for toy in toys}
 
 
+def collected(stage: Stage) -> tuple[list[str], dict[str, str]]:
+    """Put three versions into the registry; return which of them a collection marks, and why it keeps the others."""
+    for number in ("0.5.0", "1.0.0", "2.0.0"):
+        folder = stage.folder / number
+        folder.mkdir()
+        (folder / "version.json").write_text(json.dumps(METADATA | {"change_note": number}), encoding="utf-8")
+        pushed = stage.penstock("push", "tts/vocoder", str(folder), "--state", str(stage.state_dir))
+        assert pushed.code == 0, pushed.err
+    said = stage.penstock("gc", "--keep-last", "0", "--state", str(stage.state_dir)).last
+    return said["marked"], {kept["version"].partition("@")[2]: kept["why"] for kept in said["kept"]}
+
+
 def test_a_component_is_promoted_and_rolled_back_and_nobody_notices(stage: Stage, toys: list[Toy]) -> None:
     stage.up(*(toy.endpoint.url for toy in toys))
     with stage.users(path="/synthesize") as load:
         released = stage.penstock("release", "tts/vocoder", "--version", "2.0.0", *PLAN, "--watch")
         assert (released.code, released.last["outcome"]) == (0, "promoted")
         assert serving(toys) == {AFTER}
+        marked, kept = collected(stage)
+        assert marked == ["tts/vocoder@0.5.0"]
+        assert kept["2.0.0"] == "stable of tts"
+        assert kept["1.0.0"] in {f"warm at {toy.endpoint.address}" for toy in toys}
         back = stage.penstock("rollback", "tts/vocoder", "--reason", "it crackles")
         assert back.code == 0
         assert back.last["versions"] == {"acoustic": "1.0.0", "vocoder": "1.0.0"}

@@ -33,6 +33,15 @@ class NodeView(_Answer):
     live: bool
 
 
+class ServerView(_Answer):
+    """A server that switches versions in place."""
+
+    url: str
+    in_memory: dict[str, list[str]] | None = Field(
+        description="Component -> versions that could serve at once; null while it does not answer"
+    )
+
+
 class OutcomeView(_Answer):
     """How a rollout ended or stopped."""
 
@@ -63,9 +72,11 @@ class StatusView(_Answer):
     gateway_url: str
     stable: ReleaseView
     canary: ReleaseView | None
+    warm: ReleaseView | None = Field(description="The stable release before this one, while its servers stand by")
     weight_pct: float
     verdict: str | None = Field(description="healthy, harmful, undecided or blind; null while nothing is judged")
     nodes: list[NodeView]
+    servers: list[ServerView] = Field(description="Those that switch versions in place")
     rollout: int = Field(description="How many rollouts there have been")
     step: int = Field(description="Index into steps, -1 before the first")
     steps: list[float] = Field(description="Weights, percent")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def seconds_asked(written: str, option: str) -> float:
     if not seconds > 0:
         raise UsageError(detail=f"{option} {written!r} is not a time above zero, such as 30s, 10m or 2h.")
     return seconds
+
+
+def time_asked(written: str, option: str) -> datetime:
+    """Read a day, or a time with its zone, as UTC."""
+    from penstock.kernel.chain import utc  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    try:
+        return utc(f"{written}T00:00Z" if len(written) == len("2026-01-31") else written)
+    except ValueError:
+        example = "such as 2026-01-31 or 2026-01-31T12:00Z"
+        raise UsageError(detail=f"{option} {written!r} is neither a day nor a time with its zone, {example}.") from None
 
 
 def bytes_asked(written: str, option: str) -> int:

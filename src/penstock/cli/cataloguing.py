@@ -1,10 +1,8 @@
-"""Commands on versions and their files: push, pull, mark, gc, registry. They need no control plane."""
+"""Commands on versions and their files: push, pull, mark, and what list and get say of them. They need no control plane."""
 
-import json
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,23 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli import told
-from penstock.cli.asked import bytes_asked, fields_in, seconds_asked
-from penstock.cli.client import Api, os_user
-from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import LOCAL, TABLE, Actor, Output, Quiet, Reason, StateFolder, Url
+from penstock.cli.asked import fields_in
+from penstock.cli.client import os_user
+from penstock.cli.options import TABLE, Actor, Output, Quiet, Reason, StateFolder
 from penstock.cli.progress import shown
 from penstock.cli.running import state_folder
-from penstock.cli.terminal import Terminal, write
-from penstock.kernel.errors import ControlPlaneUnreachable, InvalidMetadata, InvalidSemVer, UsageError
+from penstock.cli.terminal import Terminal
+from penstock.kernel.errors import InvalidMetadata, InvalidSemVer, UsageError
 from penstock.kernel.semver import SemVer
 from penstock.registry.stage import Stage
 
 if TYPE_CHECKING:
     from penstock.bootstrap import OpenCatalogue
     from penstock.registry.reference import Ref
-    from penstock.registry.retention import Policy
-
-registry = typer.Typer(help="Take the whole registry out, or in.")
 
 Part = Annotated[
     str,
@@ -44,15 +38,30 @@ Reference = Annotated[
 ]
 
 
-Source = Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Its files.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|FILE|URI",
+        help="Its files, or a model in MLflow: models:/NAME@ALIAS, models:/NAME/VERSION.",
+        show_default=False,
+    ),
+]
 VersionOption = Annotated[
     str | None,
-    typer.Option("--version", metavar="V", help="A semantic version; else the folder's name.", show_default=False),
+    typer.Option(
+        "--version",
+        metavar="V",
+        help="A semantic version; else the folder's name, or MLflow's number.",
+        show_default=False,
+    ),
 ]
 Meta = Annotated[
     Path | None,
     typer.Option(
-        "--meta", metavar="FILE", help="Metadata, JSON or YAML; laid over DIR/version.json.", show_default=False
+        "--meta",
+        metavar="FILE",
+        help="Metadata, JSON or YAML; laid over DIR/version.json, or what MLflow knows.",
+        show_default=False,
     ),
 ]
 StageOption = Annotated[
@@ -85,12 +94,18 @@ def push(
     reason: Reason = "",
 ) -> None:
     """Store the files of a version, and register it; pushing it again changes nothing."""
-    wanted, ref, fields = _stage(stage, _PUSHED), _ref_of_push(name, version, source), _metadata(source, meta)
-    terminal = Terminal(output, quiet)
-    with _catalogue(state) as catalogue, shown(terminal, f"storing {source.name}", in_bytes=True) as tell:
+    terminal, wanted, part = Terminal(output, quiet), _stage(stage, _PUSHED), _part(name)
+    given = _in_mlflow(source, state) if source.startswith(_MLFLOW) else _on_disk(Path(source))
+    ref = _ref_of_push(part, version, given)
+    fields = _complete({**given.fields, **_fields_in(meta)})
+    with (
+        opened(state) as catalogue,
+        given.files(terminal) as files,
+        shown(terminal, f"storing {ref}", in_bytes=True) as tell,
+    ):
         pushed = catalogue.push(
             ref,
-            source,
+            files,
             fields,
             stage=wanted,
             actor=actor or os_user(),
@@ -113,8 +128,8 @@ def pull(
     quiet: Quiet = False,
 ) -> None:
     """Write the files of a version into a folder, each checked."""
-    ref, terminal = _ref(name), Terminal(output, quiet)
-    with _catalogue(state) as catalogue, shown(terminal, f"writing {name}", in_bytes=True) as tell:
+    ref, terminal = ref_of(name), Terminal(output, quiet)
+    with opened(state) as catalogue, shown(terminal, f"writing {name}", in_bytes=True) as tell:
         version, manifest = catalogue.pull(ref, into, key=key, on_progress=tell)
     said = {
         "version": version.reference,
@@ -137,135 +152,48 @@ def mark(
     reason: Reason = "",
 ) -> None:
     """Put a version into a stage; `stable` says that its service serves everybody with it."""
-    wanted, ref = _stage(stage, tuple(Stage)), _ref(name)
-    if "@" not in name:
-        raise UsageError(detail=f"{name!r} names no version; write {name}@V.")
-    with _catalogue(state) as catalogue:
+    wanted, ref = _stage(stage, tuple(Stage)), version_named(name)
+    with opened(state) as catalogue:
         version = catalogue.move(ref, wanted, actor=actor or os_user(), reason=reason)
     Terminal(output).answer(version.as_json(), [f"{version.reference} is {version.stage}"])
 
 
-def gc(
-    service: Annotated[
-        str | None, typer.Argument(metavar="SERVICE", help="Of this service alone.", show_default=False)
-    ] = None,
-    keep_last: Annotated[
-        int | None, typer.Option("--keep-last", metavar="N", help="So many of each component.", show_default=False)
-    ] = None,
-    keep_within: Annotated[
-        str | None,
-        typer.Option("--keep-within", metavar="T", help="All that are younger, e.g. 180d.", show_default=False),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--budget", metavar="SIZE", help="The newest that fit, e.g. 10GB.", show_default=False)
-    ] = None,
-    grace: Annotated[str, typer.Option("--grace", metavar="T", help="How long a version stays marked.")] = "7d",
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
-    output: Output = TABLE,
-    state: StateFolder = None,
-    api: Url = LOCAL,
-    actor: Actor = None,
-    quiet: Quiet = False,
-    reason: Reason = "",
-) -> None:
-    """Mark versions that no rule keeps, and remove those that were marked longer ago than the grace time.
+def list_versions(name: str, filters: Mapping[str, Any], output: Output, state: Path | None) -> None:
+    """List the versions of a service, or of one component, that pass every filter; a filter is a field of `Query`."""
+    from penstock.registry.query import Query  # noqa: PLC0415 - `penstock --help` must not pay for it
 
-    Without a rule nothing is marked. What serves, three stable versions of each component, and what an alias selects always stay.
-    """
-    terminal = Terminal(output, quiet)
-    policy = _policy(keep_last, keep_within, budget, grace)
-    with _catalogue(state) as catalogue:
-        done = catalogue.collect(
-            policy,
-            service,
-            actor=actor or os_user(),
-            reason=reason or "no rule keeps it",
-            in_use=_serving(api, terminal),
-            dry_run=dry_run,
-        )
-    said = {"dry_run": dry_run, **done.as_json()}
-    terminal.answer(said, told.collected(said))
-
-
-@registry.command("export")
-def export(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to; else stdout.", show_default=False)
-    ] = None,
-    output: Output = TABLE,
-    state: StateFolder = None,
-) -> None:
-    """Write the whole registry as JSON Lines."""
-    terminal = Terminal(output)
-    with _catalogue(state) as catalogue:
-        lines = map(json.dumps, catalogue.registry.export())
-        if file is None:
-            for line in lines:
-                write(sys.stdout, line)
-            return
-        n_lines = _replace(file, lines)
-    terminal.answer({"n_lines": n_lines, "file": str(file)}, [f"{n_lines} lines in {file}"])
-
-
-@registry.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export.", show_default=False)],
-    output: Output = TABLE,
-    state: StateFolder = None,
-    actor: Actor = None,
-    quiet: Quiet = False,
-    reason: Reason = "",
-) -> int:
-    """Take in an export; what is there stays, and lines that contradict it are named."""
-    terminal = Terminal(output, quiet)
-    try:
-        with file.open(encoding="utf-8") as lines:
-            n_lines = sum(1 for _ in lines)
-            lines.seek(0)
-            with _catalogue(state) as catalogue, shown(terminal, "importing", in_bytes=False) as tell:
-                done = catalogue.take_in(
-                    _objects(lines),
-                    actor=actor or os_user(),
-                    reason=reason or f"imported from {file.name}",
-                    on_progress=lambda n: tell(n, n_lines),
-                )
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(detail=f"{file} cannot be read: {why}.") from None
-    said = {"n_added": done.n_added, "n_present": done.n_present, "conflicts": list(done.conflicts)}
-    terminal.answer(said, told.imported(said))
-    return ExitCode.CONFLICT if done.conflicts else ExitCode.OK
-
-
-def list_versions(name: str, output: Output, state: Path | None) -> None:
-    """List the versions of a service, or of one component."""
-    ref = _ref(name)
-    with _catalogue(state) as catalogue:
-        found = [v.as_json() for v in catalogue.versions(ref.service, ref.component if "/" in name else None)]
+    ref, wanted = ref_of(name), dict(filters)
+    if "stage" in wanted:
+        wanted["stage"] = _stage(wanted["stage"], tuple(Stage))
+    query = Query(service=ref.service, component=ref.component if "/" in name else None, **wanted)
+    with opened(state) as catalogue:
+        found = [version.as_json() for version in catalogue.versions(query)]
     Terminal(output).answer(found, told.versions(found))
 
 
 def show_version(name: str, output: Output, state: Path | None) -> None:
     """Show what is known of a version."""
-    ref = _ref(name)
-    with _catalogue(state) as catalogue:
+    ref = ref_of(name)
+    with opened(state) as catalogue:
         found = catalogue.detail(ref)
     Terminal(output).answer(found, told.version(found))
 
 
 def rollback_plan(service: str, component: str | None, state: Path | None) -> dict[str, Any]:
     """Return where a rollback would go as far as the registry knows. Raises NotFoundError."""
-    with _catalogue(state) as catalogue:
+    with opened(state) as catalogue:
         return catalogue.rollback_plan(service, component)
 
 
-def _catalogue(state: Path | None) -> "OpenCatalogue":
+def opened(state: Path | None) -> "OpenCatalogue":
+    """Return the catalogue of a state folder, which is open inside a `with`."""
     from penstock.bootstrap import catalogue_at  # noqa: PLC0415 - other commands must not pay for the drivers
 
     return catalogue_at(state_folder(state))
 
 
+#: What a model in MLflow is written with.
+_MLFLOW = "models:"
 _PUSHED = (Stage.REGISTERED, Stage.VERIFIED, Stage.STABLE)
 
 
@@ -275,99 +203,82 @@ def _stage(word: str, allowed: tuple[Stage, ...]) -> Stage:
     return Stage(word)
 
 
-def _ref(name: str) -> "Ref":
+def ref_of(name: str) -> "Ref":
+    """Read a reference. Raises InvalidReference."""
     from penstock.registry.reference import Ref  # noqa: PLC0415 - `penstock --help` must not pay for it
 
     return Ref.parse(name)
 
 
-def _ref_of_push(name: str, version: str | None, source: Path) -> "Ref":
-    """Return the reference of what is pushed; its selector is a version."""
-    from dataclasses import replace  # noqa: PLC0415 - as above
+def version_named(name: str) -> "Ref":
+    """Read a reference that must name a version. Raises InvalidReference, UsageError."""
+    if "@" not in name:
+        raise UsageError(detail=f"{name!r} names no version; write {name}@V.")
+    return ref_of(name)
 
-    if "@" in name:
-        raise UsageError(detail=f"{name!r}: the version of what is pushed is said with --version.")
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is to be pushed.
+
+    Attributes:
+        called: what it is called where it comes from; a version, unless somebody names another one.
+        fields: what is known of it there.
+        files: yields the folder or the file, once it is wanted.
+    """
+
+    called: str
+    fields: Mapping[str, Any]
+    files: Callable[[Terminal], AbstractContextManager[Path]]
+
+
+def _on_disk(source: Path) -> _Given:
     if not source.exists():
         raise UsageError(detail=f"there is nothing at {source}.")
-    if version is not None:
-        return replace(_ref(name), selector=SemVer.parse(version))
-    try:
-        return replace(_ref(name), selector=SemVer.parse(source.resolve().name))
-    except InvalidSemVer:
-        raise UsageError(detail=f"{source.name!r} is no semantic version; say it with --version.") from None
-
-
-def _metadata(source: Path, meta: Path | None) -> dict[str, Any]:
     beside = source / "version.json"
-    files = [file for file in (beside if beside.is_file() else None, meta) if file is not None]
-    found: dict[str, Any] = {}
-    for file in files:
-        found |= fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
-    return found
+    fields = _fields_in(beside if beside.is_file() else None)
+    return _Given(source.resolve().name, fields, lambda _terminal: nullcontext(source))
 
 
-def _serving(api: str, terminal: Terminal) -> "dict[tuple[str, str, str], str]":
-    """Return (service, component, version) -> why it stays, of all that the control plane serves or meters in."""
+def _in_mlflow(uri: str, state: Path | None) -> _Given:
+    from penstock.bootstrap import mlflow_at  # noqa: PLC0415 - other commands must not pay for the drivers
+
+    models = mlflow_at(state_folder(state))
+    model = models.find(uri)
+
+    @contextmanager
+    def files(terminal: Terminal) -> Iterator[Path]:
+        with ExitStack() as until_stored:
+            with shown(terminal, f"fetching {model.uri}", in_bytes=True) as tell:
+                folder = until_stored.enter_context(models.fetched(model, on_progress=tell))
+            yield folder
+
+    return _Given(model.number, model.fields, files)
+
+
+def _part(name: str) -> "Ref":
+    if "@" in name:
+        raise UsageError(detail=f"{name!r}: the version of what is pushed is said with --version.")
+    return ref_of(name)
+
+
+def _ref_of_push(part: "Ref", version: str | None, given: _Given) -> "Ref":
+    """Return the reference of what is pushed; its selector is a version."""
+    if version is not None:
+        return replace(part, selector=SemVer.parse(version))
     try:
-        with Api(api) as plane:
-            statuses = plane.fetch("/v1/services")
-    except ControlPlaneUnreachable:
-        terminal.remark(told.ONLY_REGISTRY.format(url=api))
-        return {}
-    return {
-        (status["service"], component, _as_registered(version)): f"{arm} of {status['service']}"
-        for status in statuses
-        for arm in ("canary", "stable")
-        for component, version in (status[arm] or {"versions": {}})["versions"].items()
-    }
+        return replace(part, selector=SemVer.parse(given.called))
+    except InvalidSemVer:
+        raise UsageError(detail=f"{given.called!r} is no semantic version; say it with --version.") from None
 
 
-def _as_registered(version: str) -> str:
-    try:
-        return str(SemVer.parse(version))
-    except InvalidSemVer:  # servers may call themselves anything; the registry has no such version
-        return version
+def _fields_in(file: Path | None) -> dict[str, Any]:
+    return {} if file is None else fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
 
 
-def _policy(keep_last: int | None, keep_within: str | None, budget: str | None, grace: str) -> "Policy":
-    from penstock.registry.retention import Policy  # noqa: PLC0415 - as above
+def _complete(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields; raise InvalidMetadata before anything large is fetched for nothing."""
+    from penstock.registry.metadata import Metadata  # noqa: PLC0415 - `penstock --help` must not pay for it
 
-    return Policy(
-        keep_last=keep_last,
-        keep_within=None if keep_within is None else _span(keep_within, "--keep-within"),
-        budget_bytes=None if budget is None else bytes_asked(budget, "--budget"),
-        grace=timedelta() if grace in {"0", "0s"} else _span(grace, "--grace"),
-    )
-
-
-def _span(written: str, option: str) -> timedelta:
-    try:
-        return timedelta(seconds=seconds_asked(written, option))
-    except OverflowError:
-        raise UsageError(detail=f"{option} {written!r} is longer than any calendar.") from None
-
-
-def _replace(file: Path, lines: Iterable[str]) -> int:
-    """Write a file whole or not at all; return how many lines it has."""
-    aside, n_lines = file.with_name(file.name + ".part"), 0
-    try:
-        with aside.open("w", encoding="utf-8") as written:
-            for line in lines:
-                written.write(line + "\n")
-                n_lines += 1
-            written.flush()
-            os.fsync(written.fileno())
-        aside.replace(file)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UsageError(detail=f"{file} cannot be written: {error.strerror}.") from None
-    return n_lines
-
-
-def _objects(lines: Iterable[str]) -> Iterator[object]:
-    """Yield the lines' values; a line that is no JSON as it stands, so that the registry names it."""
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            yield line
+    Metadata.from_json(fields)
+    return fields

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import adopting, cataloguing, orders, questions, releasing, running, simulating
+from penstock.cli import adopting, cataloguing, keeping, orders, questions, releasing, running, simulating
 from penstock.cli.exit_codes import ExitCode, code_of_error
 from penstock.cli.replay import replay
 from penstock.cli.terminal import Format, Terminal, wants_json
@@ -40,7 +40,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "push": cataloguing.push,
     "pull": cataloguing.pull,
     "mark": cataloguing.mark,
-    "gc": cataloguing.gc,
+    "gc": keeping.gc,
     "replay": replay,
     "doctor": questions.doctor,
     "down": running.down,
@@ -50,8 +50,8 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
-cataloguing.registry.command("adopt")(adopting.adopt)
-app.add_typer(cataloguing.registry, name="registry")
+keeping.registry.command("adopt")(adopting.adopt)
+app.add_typer(keeping.registry, name="registry")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,10 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli import cataloguing, wording
+from penstock.cli.asked import time_asked
 from penstock.cli.client import Api, service_path
 from penstock.cli.exit_codes import ExitCode
 from penstock.cli.options import LOCAL, TABLE, Name, Output, StateFolder, Url
 from penstock.cli.terminal import Terminal
+from penstock.kernel.errors import UsageError
+
+#: More versions than any registry has; a database takes no number of any length.
+_MANY = 10**9
 
 
 def status(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
@@ -24,14 +29,59 @@ def list_services(
             metavar="SERVICE[/COMPONENT]", help="List the versions of this in the registry.", show_default=False
         ),
     ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="In this stage now.", show_default=False)] = None,
+    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Exactly this owner.", show_default=False)] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="LANG", help="Speaks it, e.g. zh.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Found in version, author, owner, change note or training set, in any case.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Registered then or later, e.g. 2026-01-31 or 2026-01-31T12:00Z.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=_MANY, help="At most so many.", show_default=False)
+    ] = None,
+    offset: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=_MANY, help="Pass over so many first.", show_default=False)
+    ] = None,
+    *,
+    marked: Annotated[bool, typer.Option("--marked", help="Only those that wait for their deletion.")] = False,
+    removed: Annotated[bool, typer.Option("--removed", help="Also those that were removed.")] = False,
     output: Output = TABLE,
     api: Url = LOCAL,
     state: StateFolder = None,
 ) -> None:
-    """List services, one line each; of a name, its versions in the registry, the highest first."""
+    """List services, one line each; of a name, its versions in the registry, the highest first.
+
+    A filter takes the versions of a name; those that pass every filter are listed.
+    """
+    asked = {
+        "stage": stage,
+        "owner": owner,
+        "language": language,
+        "text": text,
+        "since": None if since is None else time_asked(since, "--since"),
+        "limit": limit,
+        "offset": offset,
+        "marked": marked or None,
+        "removed": removed or None,
+    }
+    filters = {field: value for field, value in asked.items() if value is not None}
     if name is not None:
-        cataloguing.list_versions(name, output, state)
+        cataloguing.list_versions(name, filters, output, state)
         return
+    if filters:
+        raise UsageError(detail=f"--{next(iter(filters))} chooses among versions; name whose: SERVICE[/COMPONENT].")
     _show(output, api, "/v1/services", wording.listing)
 
 

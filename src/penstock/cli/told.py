@@ -6,6 +6,7 @@ from typing import Any
 from penstock.cli.terminal import columns
 
 ONLY_REGISTRY = "no control plane answers at {url}: only what the registry knows to be in use is sure to stay"
+NOT_ASKED = "{url} does not answer: what it alone keeps warm is not known"
 _STEP = 1000.0
 
 
@@ -38,7 +39,7 @@ def versions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = [
         (
             reference(version),
-            version["stage"] + (", marked for deletion" if version["marked_at"] else ""),
+            version["stage"] + _deletion(version),
             size(version["size_bytes"]),
             version["registered_at"][:10],
             version["metadata"].get("owner") or "-",
@@ -47,6 +48,12 @@ def versions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for version in found
     ]
     yield from columns([head, *rows])
+
+
+def _deletion(version: Mapping[str, Any]) -> str:
+    if version["removed_at"]:
+        return ", removed"
+    return ", marked for deletion" if version["marked_at"] else ""
 
 
 def version(found: Mapping[str, Any]) -> Iterator[str]:

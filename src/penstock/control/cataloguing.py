@@ -256,13 +256,26 @@ class Catalogue:
         with self._parts.look.proving(into, key, found.digest, called=found.reference) as folder:
             return found, self._parts.artifacts.pull(found.digest, folder, on_progress=on_progress)
 
-    def versions(self, service: str, component: str | None) -> list[Version]:
-        """Return what is there of a service, or of one component. Raises NotFoundError for one that has nothing."""
-        self._check_known(service, component)
-        return self.registry.versions(Query(service=service, component=component))
+    def versions(self, query: Query) -> list[Version]:
+        """Return what passes; NotFoundError where the service, or the component, that it names has no version at all."""
+        if query.service is not None:
+            self._check_known(query.service, query.component, removed=query.removed)
+        return self.registry.versions(query)
 
-    def _check_known(self, service: str, component: str | None) -> None:
-        if self.registry.versions(Query(service=service, component=component, limit=1)):
+    def set_alias(self, ref: Ref, alias: str, *, actor: str, reason: str) -> Version:
+        """Point an alias at the version that is meant; return that. Raises InvalidReference, Quarantined."""
+        found = self.registry.resolve(ref)
+        named = found.service, found.component, alias, str(found.version)
+        self.registry.set_alias(*named, at=self._parts.clock.now(), actor=actor, reason=reason)
+        return found
+
+    def delete_alias(self, ref: Ref, alias: str, *, actor: str, reason: str) -> None:
+        """Take an alias away from a component. Raises NothingSelected where there is none."""
+        at = self._parts.clock.now()
+        self.registry.delete_alias(ref.service, ref.component, alias, at=at, actor=actor, reason=reason)
+
+    def _check_known(self, service: str, component: str | None, *, removed: bool = False) -> None:
+        if self.registry.versions(Query(service=service, component=component, removed=removed, limit=1)):
             return
         known = ", ".join(f"{s}/{c}" for s, components in self.registry.services().items() for c in components)
         wanted = service if component is None else f"{service}/{component}"
@@ -311,7 +324,7 @@ class Catalogue:
         `in_use`: what serves or is warm somewhere, and why it stays, beside what the registry refers to itself.
         """
         now = self._parts.clock.now()
-        versions = self.registry.versions(Query()) if service is None else self.versions(service, None)
+        versions = self.versions(Query(service=service))
         referred = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
         plan = collect(versions, policy, in_use={**referred, **in_use}, now=now)
         if dry_run:

@@ -74,6 +74,11 @@ class Nodes:
         return replace(release, endpoints=confirmed) if 0 < len(confirmed) < len(release.endpoints) else release
 
     @property
+    def held(self) -> dict[Endpoint, Mapping[str, tuple[str, ...]] | None]:
+        """Server -> component -> versions that it has in memory, as it said last; None for one that does not answer."""
+        return {e: self._seen[e].ready if e in self._seen else None for e in self._goals}
+
+    @property
     def loading(self) -> str:
         """What is waited for, in words: servers that do not have in memory yet what they will need."""
         waiting = [e for e in self._goals if e not in self.trouble and self._missing(e)]

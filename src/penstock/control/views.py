@@ -1,10 +1,11 @@
 """What the control plane shows: status, explanation, outcome. Plain JSON values, stable for scripts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.control.service import ServiceControl
 from penstock.ports.gateway import NodeStatus
-from penstock.registry.release import Release
+from penstock.registry.release import Endpoint, Release
 from penstock.rollout.entry import Entry, Kind
 from penstock.rollout.phases import Phase
 from penstock.rollout.state import ServiceState
@@ -24,9 +25,11 @@ def status_of(control: ServiceControl, nodes: tuple[NodeStatus, ...], failure: s
         "gateway_url": f"http://{state.listen}",
         "stable": release_view(state.stable),
         "canary": release_view(state.canary) if state.canary else None,
+        "warm": release_view(state.warm) if state.warm else None,
         "weight_pct": state.weight_pct,
         "verdict": control.verdict.word.value if state.canary else None,
         "nodes": [{"id": n.id, "generation": n.generation, "live": n.live} for n in nodes],
+        "servers": [_server_view(endpoint, held) for endpoint, held in control.nodes.held.items()],
         "rollout": state.rollout,
         "step": state.step,
         "steps": [step.weight_pct for step in state.plan.steps] if state.plan else [],
@@ -52,6 +55,11 @@ def release_view(release: Release) -> dict[str, Any]:
         "endpoints": [endpoint.url for endpoint in release.endpoints],
         "digest": release.digest,
     }
+
+
+def _server_view(endpoint: Endpoint, held: Mapping[str, tuple[str, ...]] | None) -> dict[str, Any]:
+    in_memory = None if held is None else {component: list(versions) for component, versions in held.items()}
+    return {"url": endpoint.url, "in_memory": in_memory}
 
 
 def outcome_of(state: ServiceState) -> dict[str, Any] | None:

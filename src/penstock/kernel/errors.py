@@ -12,6 +12,8 @@ PenstockError
 │   ├── InvalidRange
 │   ├── InvalidReference
 │   ├── InvalidMetadata
+│   ├── InvalidMlflowUri
+│   ├── MlflowNotNamed
 │   ├── InvalidRetention
 │   ├── ReasonMissing
 │   ├── InvalidUrl
@@ -30,6 +32,9 @@ PenstockError
 │   ├── UnknownComponent
 │   ├── UnknownLoader
 │   ├── UnknownName
+
+
+│   ├── UnknownMlflowModel
 │   ├── UnknownPart
 │   ├── UnknownService
 │   ├── UnknownRelease
@@ -74,6 +79,7 @@ PenstockError
 │   ├── ArtifactsUnreachable
 │   ├── ControlPlaneUnreachable
 │   ├── EndpointUnreachable
+│   ├── MlflowUnreachable
 │   └── TelemetryUnavailable
 └── BrokenError              a part of ours, or of the machine, failed
     ├── ArtifactDamaged
@@ -179,10 +185,29 @@ class InvalidReference(UsageError):
 class InvalidMetadata(UsageError):
     """The metadata cannot be used: {field}: {why}.
 
-    Remedy: complete it; docs/reference/registry.md lists the fields, and which of them may be null.
+    Remedy: complete it, beside the weights or with `--meta FILE`; docs/reference/registry.md lists the fields, and which of
+    them may be null.
     """
 
     code = "invalid-metadata"
+
+
+class InvalidMlflowUri(UsageError):
+    """{uri!r} names no version of a model in MLflow: {why}.
+
+    Remedy: write it as models:/NAME/VERSION or models:/NAME@ALIAS.
+    """
+
+    code = "invalid-mlflow-uri"
+
+
+class MlflowNotNamed(UsageError):
+    """Nobody said which MLflow server has {uri}.
+
+    Remedy: set MLFLOW_TRACKING_URI, e.g. to http://127.0.0.1:5000.
+    """
+
+    code = "mlflow-not-named"
 
 
 class InvalidRetention(UsageError):
@@ -363,6 +388,15 @@ class UnknownName(NotFoundError):
     """
 
     code = "unknown-name"
+
+
+class UnknownMlflowModel(NotFoundError):
+    """{uri} is not in the MLflow registry {server}: {why}.
+
+    Remedy: look there for its name, its versions and its aliases.
+    """
+
+    code = "unknown-mlflow-model"
 
 
 class UnknownArtifact(NotFoundError):
@@ -772,6 +806,15 @@ class EndpointUnreachable(UnreachableError):
     """
 
     code = "endpoint-unreachable"
+
+
+class MlflowUnreachable(UnreachableError):
+    """{uri} could not be had from the MLflow server {server}: {why}.
+
+    Remedy: check MLFLOW_TRACKING_URI, MLflow's credentials and the network; nothing was registered.
+    """
+
+    code = "mlflow-unreachable"
 
 
 class TelemetryUnavailable(UnreachableError):

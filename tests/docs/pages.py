@@ -48,7 +48,7 @@ def every_error(kind: type[PenstockError] = PenstockError) -> Iterator[type[Pens
     """Yield the classes of the error tree, parents first."""
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield from every_error(child)
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from penstock.control.collecting import NOTHING, Collected, Collecting
 from penstock.kernel.errors import (
     ArtifactDamaged,
     NameTaken,
@@ -19,10 +20,9 @@ from penstock.kernel.errors import (
     NothingToRollBack,
     UnknownName,
     UnknownVersion,
-    VersionInUse,
 )
 from penstock.kernel.semver import SemVer
-from penstock.ports.artifacts import GRACE_S, ArtifactStore, Progress, Swept, silent
+from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
 from penstock.ports.clock import Clock
 from penstock.ports.registry import Imported, RegistryStore
 from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
@@ -32,13 +32,10 @@ from penstock.registry.naming import Name
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.release import WHOLE, set_name
-from penstock.registry.retention import Collection, Key, Policy, collect, referenced
+from penstock.registry.retention import Key, Policy
 from penstock.registry.rules import check_fit, check_free
 from penstock.registry.stage import Stage
 from penstock.registry.version import Version
-
-#: What serves where nobody says so.
-NOTHING: Mapping[Key, str] = {}
 
 
 class Look(Protocol):
@@ -82,39 +79,6 @@ class Pushed:
 
     version: Version
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What a collection did, or would do.
-
-    Attributes:
-        plan: what was decided.
-        in_use: reference -> why it was neither marked nor removed: it came into use meanwhile.
-        n_artifacts: whose files were given up.
-        swept: contents that were removed.
-    """
-
-    plan: Collection
-    in_use: Mapping[str, str]
-    n_artifacts: int
-    swept: Swept
-
-    def as_json(self) -> dict[str, Any]:
-        """As `penstock gc -o json` prints it."""
-        names = {name: _names(getattr(self.plan, name)) for name in ("to_mark", "waiting", "to_remove", "to_unmark")}
-        kept = [{"version": version.reference, "why": why} for version, why in self.plan.kept]
-        return {
-            "marked": [name for name in names["to_mark"] if name not in self.in_use],
-            "waiting": names["waiting"],
-            "removed": [name for name in names["to_remove"] if name not in self.in_use],
-            "unmarked": names["to_unmark"],
-            "kept": [*kept, *({"version": name, "why": why} for name, why in self.in_use.items())],
-            "over_budget_bytes": self.plan.over_budget_bytes,
-            "n_artifacts_removed": self.n_artifacts,
-            "n_contents_removed": self.swept.n_blobs,
-            "removed_bytes": self.swept.size_bytes,
-        }
 
 
 class Catalogue:
@@ -323,57 +287,14 @@ class Catalogue:
 
         `in_use`: what serves or is warm somewhere, and why it stays, beside what the registry refers to itself.
         """
-        now = self._parts.clock.now()
-        versions = self.versions(Query(service=service))
-        referred = dict(entry for name in {v.service for v in versions} for entry in self._referenced(name).items())
-        plan = collect(versions, policy, in_use={**referred, **in_use}, now=now)
+        collecting = Collecting(self.registry, self._parts.artifacts, self._parts.alone)
+        versions, now = self.versions(Query(service=service)), self._parts.clock.now()
+        plan = collecting.planned(versions, policy, in_use=in_use, now=now)
         if dry_run:
             return Collected(plan, {}, 0, Swept())
-        became_used = self._carry_out(plan, now, actor=actor, reason=reason)
-        n_artifacts = self._give_up_files()
-        return Collected(plan, became_used, n_artifacts, self._parts.artifacts.sweep())
-
-    def _carry_out(self, plan: Collection, at: datetime, *, actor: str, reason: str) -> dict[str, str]:
-        """Return what came into use since the plan was made, and why."""
-        registry, became_used = self.registry, {}
-        steps = (registry.unmark, plan.to_unmark), (registry.mark, plan.to_mark), (registry.remove, plan.to_remove)
-        for change, version in ((change, version) for change, versions in steps for version in versions):
-            try:
-                change(version.service, version.component, str(version.version), at=at, actor=actor, reason=reason)
-            except VersionInUse as error:
-                became_used[version.reference] = error.message
-        return became_used
-
-    def _referenced(self, service: str) -> dict[Key, str]:
-        components = self.registry.services().get(service, ())
-        aliases = {component: self.registry.aliases(service, component) for component in components}
-        return referenced(service, self.registry.promotions(service, limit=_N_RELEASES), aliases)
-
-    def _give_up_files(self) -> int:
-        """Remove the artifacts that only removed versions name, and what pushes that were killed left behind."""
-        artifacts = self._parts.artifacts
-        with self._parts.alone():  # a push that stored one of them looks again before it registers
-            versions = self.registry.versions(Query(removed=True))
-            needed = {v.digest for v in versions if v.removed_at is None}
-            given_up = {v.digest for v in versions if v.removed_at is not None} - needed
-            n_given_up = sum(artifacts.remove(d) for d in given_up if d is not None)
-            return n_given_up + sum(artifacts.remove(d, grace_s=GRACE_S) for d in self._without_version(versions))
-
-    def _without_version(self, versions: Iterable[Version]) -> set[str]:
-        """Return the artifacts that no version ever had.
-
-        What the store alone knows by name stays: this registry may have been restored from a copy, and forgotten a push.
-        """
-        artifacts = self._parts.artifacts
-        unknown = set(artifacts.digests() - {version.digest for version in versions})
-        if unknown:  # seldom, so that names are seldom read
-            known = {Name(version.service, version.component, version.version) for version in versions}
-            unknown -= {artifacts.named(name) for name in artifacts.names() - known}
-        return unknown
+        return collecting.carried_out(plan, now, actor=actor, reason=reason)
 
 
-#: How many releases back everything is kept whole. Source: retention.referenced.
-_N_RELEASES = 3
 #: How far back a rollback looks where nothing newer will do. Source: a choice; nobody reads a longer list.
 _N_LOOKED_AT = 100
 
@@ -399,7 +320,3 @@ def _view(candidate: Candidate) -> dict[str, Any]:
 
 def _release_name(versions: Mapping[str, str]) -> str:
     return versions[WHOLE] if set(versions) == {WHOLE} else set_name(versions)
-
-
-def _names(versions: tuple[Version, ...]) -> list[str]:
-    return [version.reference for version in versions]

@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.backends import backends, cpu_s, free_port, plain_route
 from benchmarks.table import Row, options, report, row
 from benchmarks.traffic import Traffic
-from penstock.bootstrap import SystemClock
 from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.registry.release import WHOLE, Endpoint, Release
 from penstock.routing.repeatable import DEFAULT_REPEATABLE
 from penstock.routing.table import RouteTable
+from penstock.stores.clock import SystemClock
 
 _RATE_HZ = 2000.0
 

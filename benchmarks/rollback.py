@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.backends import backends, free_port
 from benchmarks.table import Row, options, report, row
 from benchmarks.traffic import Traffic
-from penstock.bootstrap import Composition, UpOptions, composed
+from penstock.bootstrap.plane import Composition, UpOptions, composed
 from penstock.rollout.plan import Plan
 from penstock.routing.table import Identity
 

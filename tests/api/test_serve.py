@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from penstock.api.serve import serve
-from penstock.bootstrap import UpOptions
+from penstock.bootstrap.plane import UpOptions
 from penstock.kernel.errors import AddressNotLocal, InvalidAddress, PenstockError, UsageError
 from penstock.routing.table import Identity
 

@@ -189,7 +189,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What `up` and `down` would start and stop; the server itself has tests of its own."""
     calls: list[object] = []
     server = types.ModuleType("penstock.api.serve")
-    composition = types.ModuleType("penstock.bootstrap")
+    composition = types.ModuleType("penstock.bootstrap.plane")
 
     def serve(options: object, say: object) -> None:
         calls.append(options)
@@ -201,7 +201,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     server.serve, server.down = serve, down  # type: ignore[attr-defined]
     composition.UpOptions = lambda *options: options  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "penstock.api.serve", server)
-    monkeypatch.setitem(sys.modules, "penstock.bootstrap", composition)
+    monkeypatch.setitem(sys.modules, "penstock.bootstrap.plane", composition)
     return calls
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock.bootstrap import SystemClock
 from penstock.rollout.entry import Entry
 from penstock.rollout.state import ServiceState, fold
 from penstock.routing.table import ArmName, RouteTable, predicted_arm
+from penstock.stores.clock import SystemClock
 from penstock.stores.sql import SqlJournal
 from tests.end_to_end.load import Load, ask_everybody
 from tests.end_to_end.programs import PENSTOCK, Program, Server, SpeechServer, end, processes_of, until

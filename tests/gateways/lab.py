@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penstock.bootstrap import SystemClock
 from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.registry.release import Release
 from penstock.routing.repeatable import DEFAULT_REPEATABLE
 from penstock.routing.table import RouteTable
+from penstock.stores.clock import SystemClock
 from tests.gateways.clients import Answer, Client, Headers
 from tests.gateways.pods import Pod
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.bootstrap import SystemClock
 from penstock.gateways.envoy.driver import EnvoyGateway
 from penstock.kernel.errors import PortTaken, StatePathTooLong
 from penstock.registry.release import Release
 from penstock.routing.table import ArmName, RouteTable, predicted_arm
+from penstock.stores.clock import SystemClock
 from tests.gateways.clients import load, until
 from tests.gateways.lab import Lab, free_port
 

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from penstock.api.app import create_app
-from penstock.bootstrap import Composition, UpOptions, composed, take_down
+from penstock.bootstrap.plane import Composition, UpOptions, composed, take_down
 from penstock.control.plane import ControlPlane
 from penstock.kernel.errors import AddressNotLocal, InvalidAddress, PortTaken, UsageError
 from penstock.rollout.state import ServiceState

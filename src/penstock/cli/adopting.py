@@ -59,7 +59,7 @@ def adopt(
     checked_service(service)
     if component is not None:
         checked_component(component)
-    from penstock.bootstrap import adopting_at  # noqa: PLC0415 - other commands must not pay for the drivers
+    from penstock.bootstrap.catalogue import adopting_at  # noqa: PLC0415 - other commands must not pay for the drivers
 
     terminal = Terminal(output, quiet)
     with adopting_at(state_folder(state)) as adopting, shown(terminal, f"adopting {root.name}", in_bytes=True) as tell:

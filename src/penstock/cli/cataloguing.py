@@ -21,7 +21,7 @@ from penstock.kernel.semver import SemVer
 from penstock.registry.stage import Stage
 
 if TYPE_CHECKING:
-    from penstock.bootstrap import OpenCatalogue
+    from penstock.bootstrap.catalogue import OpenCatalogue
     from penstock.registry.reference import Ref
 
 Part = Annotated[
@@ -187,7 +187,7 @@ def rollback_plan(service: str, component: str | None, state: Path | None) -> di
 
 def opened(state: Path | None) -> "OpenCatalogue":
     """Return the catalogue of a state folder, which is open inside a `with`."""
-    from penstock.bootstrap import catalogue_at  # noqa: PLC0415 - other commands must not pay for the drivers
+    from penstock.bootstrap.catalogue import catalogue_at  # noqa: PLC0415 - other commands must not pay for the drivers
 
     return catalogue_at(state_folder(state))
 
@@ -241,7 +241,7 @@ def _on_disk(source: Path) -> _Given:
 
 
 def _in_mlflow(uri: str, state: Path | None) -> _Given:
-    from penstock.bootstrap import mlflow_at  # noqa: PLC0415 - other commands must not pay for the drivers
+    from penstock.bootstrap.catalogue import mlflow_at  # noqa: PLC0415 - other commands must not pay for the drivers
 
     models = mlflow_at(state_folder(state))
     model = models.find(uri)

@@ -51,7 +51,7 @@ def up(
     lease_s = seconds_asked(lease, "--lease")
     header, cookie = name_asked(user_header, "--user-header").lower(), name_asked(user_cookie, "--user-cookie")
     from penstock.api.serve import serve  # noqa: PLC0415 - other commands must not pay for the server
-    from penstock.bootstrap import UpOptions  # noqa: PLC0415 - other commands must not pay for the drivers
+    from penstock.bootstrap.plane import UpOptions  # noqa: PLC0415 - other commands must not pay for the drivers
     from penstock.routing.table import Identity  # noqa: PLC0415 - as above
 
     identity = Identity(header, cookie, user_address)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.bootstrap import SystemClock
 from penstock.kernel.errors import ArtifactsUnwritable, CacheTooSmall, UnknownArtifact
 from penstock.ports.artifacts import ArtifactStore
 from penstock.stores.artifacts.cache import NodeCache
 from penstock.stores.artifacts.places import open_artifacts
+from penstock.stores.clock import SystemClock
 from penstock.testing.contracts.artifacts import contents_of, sha256_of, written
 from tests.stores.artifacts.test_contract import no_file_larger_than
 from tests.stores.artifacts.test_kills import start

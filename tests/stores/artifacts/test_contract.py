@@ -12,13 +12,13 @@ import obstore
 import pytest
 from obstore.store import MemoryStore, S3Store
 
-from penstock.bootstrap import SystemClock
 from penstock.ports.artifacts import ArtifactStore
 from penstock.registry.manifest import hex_of
 from penstock.registry.naming import Name
 from penstock.stores.artifacts.bucket import BucketShelf
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.store import ShelvedArtifacts, blob_key
+from penstock.stores.clock import SystemClock
 from penstock.testing.contracts import ArtifactsContract
 from penstock.testing.fakes import ManualClock
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from penstock.bootstrap import SystemClock
 from penstock.kernel.errors import (
     ArtifactDamaged,
     ArtifactsUnreachable,
@@ -24,6 +23,7 @@ from penstock.registry.manifest import hex_of
 from penstock.registry.naming import Name
 from penstock.stores.artifacts.aside import Aside
 from penstock.stores.artifacts.places import open_artifacts
+from penstock.stores.clock import SystemClock
 from penstock.testing.contracts.artifacts import contents_of, written
 
 

@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from penstock.bootstrap import SystemClock
 from penstock.ports.artifacts import Swept
 from penstock.stores.artifacts.cache import NodeCache
 from penstock.stores.artifacts.places import open_artifacts
+from penstock.stores.clock import SystemClock
 from penstock.testing.contracts.artifacts import contents_of, written
 
 CHILD = Path(__file__).with_name("child.py")

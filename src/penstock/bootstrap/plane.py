@@ -1,39 +1,27 @@
-"""The composition root: the only place that names concrete drivers."""
+"""The control plane with its drivers."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from penstock.control.adopting import Adopting
-from penstock.control.cataloguing import Catalogue, Parts
+from penstock.bootstrap.state import make_folder
 from penstock.control.drivers import Ports
 from penstock.control.loop import ControlLoop
 from penstock.control.plane import ControlPlane
 from penstock.gateways.envoy.driver import EnvoyGateway
-from penstock.kernel.errors import AlreadyRunning, UsageError
+from penstock.kernel.errors import AlreadyRunning
 from penstock.mirror.http import HttpMirror
-from penstock.ports.artifacts import ArtifactStore
-from penstock.ports.registry import RegistryStore
-from penstock.registry.manifest import Manifest
 from penstock.routing.table import Identity
 from penstock.servers.slots import SlotServers
-from penstock.stores.artifacts.places import open_artifacts
-from penstock.stores.artifacts.source import manifest_of
 from penstock.stores.clock import SystemClock
-from penstock.stores.layouts import DiskLayouts
-from penstock.stores.lock import alone
 from penstock.stores.memory import FileMemory
-from penstock.stores.mlflow.models import MlflowModels
 from penstock.stores.registry import SqlRegistry
-from penstock.stores.safety import check_safe
-from penstock.stores.signing import check_signature, proving
 from penstock.stores.sql import SqlJournal
 from penstock.telemetry.envoy import EnvoyTelemetry
 
@@ -77,7 +65,7 @@ async def composed(options: UpOptions, *, api_url: str | None = None) -> AsyncIt
 
     `api_url` is where servers that switch in place forward rollbacks to.
     """
-    _make_folder(options.state_dir)
+    make_folder(options.state_dir)
     clock = SystemClock()
     journal = SqlJournal(options.state_dir / "journal.db", clock)
     try:
@@ -115,64 +103,6 @@ async def _driven(
         await servers.close()
         registry.close()
         await telemetry.close()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        detail = f"the state folder {folder} cannot be made: {error.strerror}; choose another one with --state."
-        raise UsageError(detail=detail) from None
-
-
-def registry_at(state_dir: Path) -> RegistryStore:
-    """Return the registry of versions of this folder, which must exist."""
-    return SqlRegistry(state_dir / "registry.db")
-
-
-def artifacts_at(state_dir: Path) -> ArtifactStore:
-    """Return the store of files of this folder, or the one that PENSTOCK_ARTIFACTS names. Raises InvalidArtifactStore."""
-    return open_artifacts(os.environ.get("PENSTOCK_ARTIFACTS") or state_dir / "artifacts", SystemClock())
-
-
-#: Opens a catalogue, and closes it on leaving.
-OpenCatalogue = AbstractContextManager[Catalogue]
-
-
-@contextmanager
-def catalogue_at(state_dir: Path) -> Iterator[Catalogue]:
-    """Open the registry and the store of files of this folder, which is made; close them on leaving."""
-    _make_folder(state_dir)
-    artifacts = artifacts_at(state_dir)
-    with closing(registry_at(state_dir)) as registry:
-        held = partial(alone, state_dir / "registry.files.lock")
-        yield Catalogue(Parts(registry, artifacts, SystemClock(), _Look(), held))
-
-
-@contextmanager
-def adopting_at(state_dir: Path) -> Iterator[Adopting]:
-    """Open what takes whole trees of versions into the catalogue of this folder; close it on leaving."""
-    with catalogue_at(state_dir) as catalogue:
-        yield Adopting(catalogue, DiskLayouts(), SystemClock())
-
-
-def mlflow_at(state_dir: Path) -> MlflowModels:
-    """Return the MLflow registry that its own variables name; its files lie below this folder while they are needed."""
-    return MlflowModels(state_dir / "fetching")
-
-
-class _Look:
-    """At files that are to be stored or handed out."""
-
-    proving = staticmethod(proving)
-
-    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
-        check_safe(source, allow_pickles=allow_pickles)
-        if key is not None:
-            check_signature(source, key)
-
-    def manifest(self, source: Path) -> Manifest:
-        return manifest_of(source)
 
 
 async def take_down(state_dir: Path) -> bool:

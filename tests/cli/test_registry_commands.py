@@ -52,6 +52,17 @@ def test_the_program_itself_pushes_and_gives_the_files_back(state: Path, make: M
     }
 
 
+def test_a_push_reads_what_others_call_its_fields(penstock: Command, state: Path, make: Make) -> None:
+    theirs = {"created_at": METADATA["created"], "torch_version": "2.13.0", "license": METADATA["licence"]}
+    ours = {name: value for name, value in METADATA.items() if name not in ("created", "framework_version", "licence")}
+    folder = make("1.2.0")
+    (folder / "version.json").write_text(json.dumps({**ours, **theirs}), encoding="utf-8")
+    pushed = penstock("push", "tts/vocoder", str(folder), "-o", "json")
+    assert pushed.code == 0, pushed.err
+    assert pushed.last["metadata"]["framework_version"] == "torch 2.13.0"
+    assert pushed.last["missing"] == []
+
+
 def test_an_equal_push_changes_nothing(penstock: Command, state: Path, make: Make) -> None:
     folder = make("v1.3.0")
     first = penstock("push", "tts/vocoder", str(folder), "--reason", "less crackling", "-o", "json").last

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.kernel.errors import InvalidMetadata
 from penstock.kernel.semver import SemVer
-from penstock.registry.foreign import SPELLINGS, check_number, metadata_of, stage_of
+from penstock.registry.foreign import SPELLINGS, check_number, metadata_of, renamed, stage_of
 from penstock.registry.metadata import REQUIRED, Metadata, Metric
 from penstock.registry.stage import Stage
 from penstock.testing.contracts.registry_place import metadata_fields
@@ -122,6 +122,22 @@ def test_a_file_of_another_version_is_refused() -> None:
         check_number(fits, SemVer(1, 3))
     with pytest.raises(InvalidMetadata, match=r"it says 1\.2\.0, its folder 1\.3\.0"):
         check_number({"version": "1.2.0"}, SemVer(1, 3))
+
+
+def test_other_spellings_are_ours_where_metadata_must_be_complete() -> None:
+    theirs = {"created_at": "2026-11-01", "torch_version": "2.13.0", "license": "MIT", "colour": "red"}
+    assert renamed(theirs) == {
+        "created": "2026-11-01",
+        "framework_version": "torch 2.13.0",
+        "licence": "MIT",
+        "colour": "red",
+    }
+    both = {"torch_version": "2.13.0", "framework_version": "jax 0.9", "license": "MIT", "licence": "Apache-2.0"}
+    assert renamed(both) == both
+    assert renamed({"torch_version": "2.13.0", "tensorflow_version": "3.0"}) == {
+        "framework_version": "torch 2.13.0",
+        "tensorflow_version": "3.0",
+    }
 
 
 NAMES = st.sampled_from([*SPELLINGS, *REQUIRED, "status", "colour"])

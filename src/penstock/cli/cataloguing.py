@@ -277,8 +277,10 @@ def _fields_in(file: Path | None) -> dict[str, Any]:
 
 
 def _complete(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields; raise InvalidMetadata before anything large is fetched for nothing."""
-    from penstock.registry.metadata import Metadata  # noqa: PLC0415 - `penstock --help` must not pay for it
+    """Return the fields by our names; raise InvalidMetadata before anything large is fetched for nothing."""
+    from penstock.registry.foreign import renamed  # noqa: PLC0415 - `penstock --help` must not pay for it
+    from penstock.registry.metadata import Metadata  # noqa: PLC0415 - as above
 
-    Metadata.from_json(fields)
-    return fields
+    ours = renamed(fields)
+    Metadata.from_json(ours)
+    return ours

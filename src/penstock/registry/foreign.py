@@ -57,6 +57,18 @@ def check_number(written: Mapping[str, Any], version: SemVer) -> None:
         raise InvalidMetadata(field="version", why=f"it says {said}, its folder {version}")
 
 
+def renamed(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with our names for those that others spell differently; values are as strict as ever."""
+    fields: dict[str, Any] = {}
+    for name, value in written.items():
+        field, before = _field_of(name, written)
+        if field is None or field in fields:
+            fields[name] = value
+        else:
+            fields[field] = _after(before, value)
+    return fields
+
+
 def metadata_of(written: Mapping[str, Any]) -> Metadata:
     """Read the fields of a version that is taken over; what is not there is listed as missing.
 
@@ -90,10 +102,13 @@ def _field_of(name: str, written: Mapping[str, Any]) -> tuple[str | None, str]:
     return (field, before) if is_field and (name == field or field not in written) else (None, "")
 
 
+def _after(before: str, value: Any) -> Any:
+    return before + value if before and isinstance(value, str) and not value.startswith(before) else value
+
+
 def _our_way(field: str, before: str, value: Any) -> tuple[Any, Any]:
     """Return a value as our field has it, or None, and what is left of it to be kept as it was found, or None."""
-    if before and isinstance(value, str) and not value.startswith(before):
-        value = before + value
+    value = _after(before, value)
     ours, left = _PLAIN.get(field, _as_it_is)(value)
     if ours is None or _is_readable(field, ours):
         return ours, left

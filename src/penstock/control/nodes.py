@@ -68,7 +68,7 @@ class Nodes:
         if table.canary is None:
             return replace(table, stable=stable)
         overrides = table.overrides and any(self.confirmed(endpoint) for endpoint in table.canary.endpoints)
-        closed = not overrides and table.weight == 0
+        closed = not overrides and table.weight == 0 and not table.split_inside
         reserve = tuple(e for e in table.canary.endpoints if closed and self._stands_by(e, stable))
         return replace(table, stable=stable, canary=self._rotated(table.canary), overrides=overrides, reserve=reserve)
 

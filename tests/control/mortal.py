@@ -118,7 +118,7 @@ class MortalFleet(Fleet):
 
     async def settled(self) -> None:
         """Wait until nothing is left to be done without a person, and everything is at one."""
-        for _ in range(12):
+        for _ in range(6):
             await self.step()
         await self.until(lambda: not self._under_way() and not [*self._differences()], "at one")
 
@@ -221,7 +221,7 @@ class MortalFleet(Fleet):
     def _unserved(self) -> Iterator[str]:
         if not self._who_could_serve():
             return
-        users = [self.gateway.route("tts", {"x-user-id": f"user-{i}"}) for i in range(20)]
+        users = [self.gateway.route("tts", {"x-user-id": f"user-{i}"}) for i in range(10)]
         if None in users:
             yield f"{users.count(None)} of {len(users)} users are served by nobody"
         table = self.gateway.in_force("tts")

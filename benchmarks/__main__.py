@@ -11,6 +11,7 @@ NAMES = (
     "gateways",
     "operations",
     "crashes",
+    "kills",
     "runtime",
     "artifacts",
     "registry",

@@ -34,11 +34,13 @@ def row(name: str, samples: Sequence[float], unit: str, goal: str = "", *, of: s
     return Row(name, value, unit, goal, holds, len(values), (float(values.min()), float(values.max())))
 
 
-def options(doc: str) -> argparse.Namespace:
-    """Parse what every benchmark understands."""
+def options(doc: str, **numbers: int) -> argparse.Namespace:
+    """Parse what every benchmark understands, and numbers of its own: name -> default."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: a smoke test, not a measurement")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} (default {default})")
     return parser.parse_args()
 
 

@@ -44,11 +44,12 @@ class World:
 
     def begin(self) -> None:
         self.journal = MemoryJournal(self.clock, self.book)
-        rng = np.random.default_rng(1)
-        drivers = (self.journal, self.gateway, self.mirror, self.clock, self.memory, self.servers)
-        ports = Ports(*drivers, rng, api_url="http://127.0.0.1:8600", registry=self.registry)
-        self.loop = ControlLoop(ports, self.telemetry)
+        self.loop = ControlLoop(self.ports(), self.telemetry)
         self.plane = ControlPlane(self.loop)
+
+    def ports(self) -> Ports:
+        drivers = (self.journal, self.gateway, self.mirror, self.clock, self.memory, self.servers)
+        return Ports(*drivers, np.random.default_rng(1), api_url="http://127.0.0.1:8600", registry=self.registry)
 
     async def start(self) -> None:
         await self.journal.acquire("test")

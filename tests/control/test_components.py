@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from penstock.kernel.errors import (
     NotSwappable,
     Quarantined,
     RolloutInProgress,
+    UnhealthyTarget,
     UnknownComponent,
     UsageError,
     VersionTaken,
@@ -31,6 +32,8 @@ AFTER = {"acoustic": "1.2.0", "vocoder": "1.3.0"}
 class Fleet(World):
     """A control plane over servers that switch in place; their answers are what they serve."""
 
+    plan: ClassVar[dict[str, Any]] = PLAN
+
     def __init__(self, *nodes: str) -> None:
         super().__init__()
         self.servers.processes = {node: FakeProcess(dict(BEFORE)) for node in nodes or NODES}
@@ -41,7 +44,9 @@ class Fleet(World):
         await self.settle()
 
     async def switch(self, version: str = "1.3.0", component: str = "vocoder", **others: Any) -> dict[str, Any]:
-        return await self.plane.release_component("tts", component, version, plan_from(PLAN), actor="ann", **others)
+        return await self.plane.release_component(
+            "tts", component, version, plan_from(self.plan), actor="ann", **others
+        )
 
     async def settle(self, seconds: float = 0.25) -> dict[str, Any]:
         """Let servers be asked and answer, and the loop act on it."""
@@ -128,6 +133,45 @@ async def test_what_a_server_finishes_for_stable_after_it_was_lent_to_the_canary
     canary = (await fleet.switch())["canary"]["number"]
     assert fleet.plane.pods_of("tts", stable) == frozenset(NODES)
     assert fleet.plane.pods_of("tts", canary) == frozenset(NODES[:1])
+
+
+async def test_until_they_switch_servers_stand_in_for_stable_and_do_not_switch_while_it_needs_them(
+    fleet: Fleet,
+) -> None:
+    others = dict.fromkeys(NODES[1:], False)
+    await fleet.switch()
+    fleet.gateway.health |= others
+    for _ in range(3):
+        await fleet.settle()
+        served = fleet.gateway.route("tts")
+        assert served is not None
+        assert (served.name, fleet.serving[NODES[0]]) == ("set-1", BEFORE)
+    assert fleet.plane.status("tts")["unhealthy"] == []
+    fleet.gateway.health |= dict.fromkeys(others, True)
+    await fleet.to("stepping")
+    assert fleet.serving[NODES[0]] == AFTER
+
+
+async def test_the_last_servers_that_answer_do_not_leave_stable(fleet: Fleet) -> None:
+    fleet.gateway.health |= dict.fromkeys(NODES[1:], False)
+    await fleet.settle(seconds=1.0)
+    with pytest.raises(UnhealthyTarget, match=f"none of its servers but http://{NODES[0]} answers"):
+        await fleet.switch()
+    await fleet.switch(nodes=[f"http://{NODES[1]}"])
+
+
+async def test_a_rollback_ends_though_stables_own_servers_died_meanwhile(fleet: Fleet) -> None:
+    await fleet.switch()
+    await fleet.to("stepping")
+    await fleet.plane.roll_back("tts", "vocoder", actor="ann")
+    for node in NODES[1:]:
+        fleet.servers.processes[node].down = True
+    await fleet.loop.services["tts"].nodes.observe()
+    await fleet.to("idle")
+    await fleet.settle()
+    table = fleet.gateway.in_force("tts")
+    assert table is not None
+    assert ([e.address for e in table.stable.endpoints], fleet.serving[NODES[0]]) == ([NODES[0]], BEFORE)
 
 
 async def test_promotion_switches_the_rest_which_loaded_while_it_baked(fleet: Fleet) -> None:

@@ -1,8 +1,10 @@
 """A control plane that is killed again and again in the middle of what it was asked to do, and what must hold then."""
 
+import contextlib
 import json
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +22,13 @@ LEASE_S = 1.0
 #: By then canary traffic must be gone. Source: the issue's table.
 GRACE_S = LEASE_S + 2.0
 #: Kills come this long after a command at most, seconds. Source: measured, a command is over after 10 to 40 ms.
-_LATEST_S = 0.05
+LATEST_S = 0.05
 #: Share of the rollouts held by the restart that go on before the next kill.
-_RESUMED = 0.7
-_USERS = everybody(100)
-_PLAN = {"steps": "30,60,100", "dwell": "1h", "min_requests": 0, "longest_stall": "5s"}
+RESUMED_RATIO = 0.7
+USERS = everybody(100)
+PLAN = {"steps": "30,60,100", "dwell": "1h", "min_requests": 0, "longest_stall": "5s"}
 #: Commands by phase; those that are named twice come twice as often.
-_COMMANDS = {
+COMMANDS = {
     "idle": ("release", "release", "release", "undo"),
     "stepping": ("promote", "promote", "full", "pause", "rollback", "abort"),
     "held": ("resume", "resume", "promote", "full", "rollback"),
@@ -77,19 +79,19 @@ class Crasher:
         self._n_versions = 1
         self.stage.up(self._servers[0], lease=f"{LEASE_S}s")
         self._up_s = time.monotonic()
-        self.load = self.stage.users(rate_hz=40, users=_USERS)
+        self.load = self.stage.users(rate_hz=40, users=USERS)
         self.load.__enter__()
 
     def crash(self) -> Crash:
         """Kill the control plane at a random moment, let it come back, and return what was seen."""
         status = self._until_settled()
-        if status["phase"] == "held" and self.rng.random() < _RESUMED:
+        if status["phase"] == "held" and self.rng.random() < RESUMED_RATIO:
             assert self.stage.penstock("resume", SERVICE).code == 0
             status = self._until_settled()
         phase = str(status["phase"])
         before = self.stage.journal()
-        command = str(self.rng.choice(_COMMANDS[phase]))
-        delay_s = float(self.rng.uniform(0.0, _LATEST_S))
+        command = str(self.rng.choice(COMMANDS[phase]))
+        delay_s = float(self.rng.uniform(0.0, LATEST_S))
         self._command_and_kill(command, status, delay_s)
         killed_s = time.monotonic()
         after = self.stage.journal()
@@ -110,9 +112,7 @@ class Crasher:
         def settled() -> dict[str, Any] | None:
             status: dict[str, Any] = httpx2.get(f"{self.stage.api_url}/v1/services/{SERVICE}", trust_env=False).json()
             return (
-                status
-                if status["phase"] in _COMMANDS and status["applied_generation"] == status["generation"]
-                else None
+                status if status["phase"] in COMMANDS and status["applied_generation"] == status["generation"] else None
             )
 
         status = until(settled, "the service settles")
@@ -120,12 +120,7 @@ class Crasher:
         return status
 
     def _command_and_kill(self, command: str, status: dict[str, Any], delay_s: float) -> None:
-        body = json.dumps(self._body(command, status)).encode()
-        where = urlsplit(self.stage.api_url)
-        path = f"/v1/services/{SERVICE}/{_VERBS.get(command, command)}"
-        head = f"POST {path} HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
-        with socket.create_connection((str(where.hostname), where.port or 80)) as connection:
-            connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        with commanded(self.stage.api_url, command, self._body(command, status)):
             time.sleep(delay_s)
             self.stage.plane.kill()
 
@@ -136,17 +131,17 @@ class Crasher:
             return {"reason": command}
         self._n_versions += 1
         free = next(url for url in self._servers if url not in status["stable"]["endpoints"])
-        return {"urls": [free], "version": f"v{self._n_versions}", "plan": _PLAN}
+        return {"urls": [free], "version": f"v{self._n_versions}", "plan": PLAN}
 
     def _wrong_split(self, before: list[Entry], after: list[Entry], killed_s: float) -> list[str]:
         """The gateway serves one whole table: the one before the command, or the one after it."""
-        served = self.stage.served(_USERS)
+        served = self.stage.served(USERS)
         if time.monotonic() - killed_s > LEASE_S / 2:
             return []  # the lease may have ended while users asked
         tables = [fold(entries)[SERVICE].table() for entries in (before, after)]
         return (
             []
-            if served in [predicted(table, _USERS) for table in tables]
+            if served in [predicted(table, USERS) for table in tables]
             else ["after the kill: a split of neither state"]
         )
 
@@ -164,7 +159,7 @@ class Crasher:
             wrong.append("after the restart: entries were lost")
         if state.canary is not None and state.weight_pct > 0:
             wrong.append(f"after the restart: the canary has {state.weight_pct:g} % without anybody's word")
-        if self.stage.served(_USERS) != predicted(state.table(), _USERS):
+        if self.stage.served(USERS) != predicted(state.table(), USERS):
             wrong.append("after the restart: users are not served as the journal says")
         return wrong
 
@@ -177,6 +172,17 @@ class Crasher:
         canaries = {s.canary.name for s in (before, after) if s.canary} - {r.name for r in after.promoted}
         starts = [r.at_s for r in list(self.load.requests) if r.release in canaries and r.at_s > killed_s]
         return max(starts, default=killed_s) - killed_s
+
+
+@contextlib.contextmanager
+def commanded(api_url: str, command: str, body: dict[str, Any]) -> Iterator[None]:
+    """Send a command of `COMMANDS` and wait for no answer; the connection stays open until `with` ends."""
+    content, where = json.dumps(body).encode(), urlsplit(api_url)
+    path = f"/v1/services/{SERVICE}/{_VERBS.get(command, command)}"
+    head = f"POST {path} HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((str(where.hostname), where.port or 80)) as connection:
+        connection.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        yield
 
 
 def moment_of(before: list[Entry], after: list[Entry]) -> str:

@@ -16,13 +16,22 @@ _RECONNECT_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one user saw. `status` 0: no answer; `release`: who gave it, empty when the gateway did; times monotonic."""
+    """What one user saw, at monotonic times.
+
+    Attributes:
+        status: 0 for no answer.
+        release: who gave it; empty when the gateway did.
+        versions: what made it, as the server said in `X-Model-Version`; empty when it said nothing.
+        body: what was said.
+    """
 
     user: str
     at_s: float
     done_s: float
     status: int
     release: str
+    versions: str = ""
+    body: bytes = b""
 
     @property
     def failed(self) -> bool:
@@ -41,20 +50,20 @@ class Client:
 
     async def ask(self, user: str, body: bytes) -> Request:
         at_s = time.monotonic()
-        status, release = 0, ""
+        said: tuple[int, str, str, bytes] = (0, "", "", b"")
         try:
             async with asyncio.timeout(_ANSWER_S):
-                status, release = await self._exchange(user, body)
+                said = await self._exchange(user, body)
         except (OSError, EOFError, ValueError, TimeoutError):
             self.close()
-        return Request(user, at_s, time.monotonic(), status, release)
+        return Request(user, at_s, time.monotonic(), *said)
 
     def close(self) -> None:
         if self._streams:
             self._streams[1].transport.abort()
             self._streams = None
 
-    async def _exchange(self, user: str, body: bytes) -> tuple[int, str]:
+    async def _exchange(self, user: str, body: bytes) -> tuple[int, str, str, bytes]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._where)
         reader, writer = self._streams
@@ -62,10 +71,11 @@ class Client:
         writer.write(f"{self._head}{identity}content-length: {len(body)}\r\n\r\n".encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
-        await reader.readexactly(int(fields.get("content-length", "0")))
+        answer = await reader.readexactly(int(fields.get("content-length", "0")))
         if fields.get("connection") == "close":
             self.close()
-        return int(lines[0].split(" ")[1]), fields.get("x-penstock-release", "")
+        status = int(lines[0].split(" ")[1])
+        return status, fields.get("x-penstock-release", ""), fields.get("x-model-version", ""), answer
 
 
 class Load:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock.gateways.envoy.admin import Admin
 from penstock.rollout.entry import Entry
 from penstock.rollout.state import ServiceState, fold
 from penstock.routing.table import ArmName, RouteTable, predicted_arm
@@ -179,6 +180,18 @@ class Stage:
     def journalled(self) -> ServiceState:
         """Return the service's state as its journal tells it."""
         return fold(self.journal())[SERVICE]
+
+    def health(self) -> Mapping[str, bool]:
+        """Return `host:port` of every server -> whether Envoy sends requests to it."""
+
+        async def fetch() -> Mapping[str, bool]:
+            admin = Admin(self.state_dir / "admin.sock")
+            try:
+                return await admin.fetch_health()
+            finally:
+                await admin.close()
+
+        return asyncio.run(fetch())
 
     def served(self, users: Iterable[str], headers: Mapping[str, str] | None = None) -> dict[str, str]:
         """Let every user ask once; return who got which release. Nobody may fail."""

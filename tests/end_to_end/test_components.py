@@ -1,12 +1,14 @@
 """One component goes out and comes back inside running servers, under load, through a real gateway."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.cli.conftest import METADATA
+from tests.end_to_end.programs import until
 from tests.end_to_end.stage import Stage
 from tests.servers.toys import Toy
 
@@ -74,6 +76,21 @@ def test_a_lone_server_serves_both_arms_and_forwards_rollbacks(stage: Stage) -> 
         assert not [request for request in load.requests if request.status != 200]
         assert stage.status()["outcome"]["outcome"] == "rolled_back"
         assert toy.client.get("/penstock/v1/slots").json()["canary"] is None
+
+
+def test_a_server_that_loads_stands_in_for_the_one_that_dies_meanwhile(stage: Stage, toys: list[Toy]) -> None:
+    loading, dying, _ = toys
+    stage.up(loading.endpoint.url, dying.endpoint.url)
+    with stage.users(path="/synthesize") as load:
+        assert stage.penstock("release", "tts/vocoder", "--version", "5.0.0").code == 0  # takes a minute
+        stage.until_status(lambda status: "to load" in status["waiting_for"], "it loads")
+        dying.kill()
+        killed_s = time.monotonic()
+        until(lambda: load.n_since(killed_s) > 100, "users ask on")
+        assert load.releases(since_s=killed_s) == {BEFORE}
+        assert stage.penstock("abort", "tts").code == 0
+        stage.until_status(lambda status: status["phase"] == "idle", "stable serves on")
+    assert load.failures() == []
 
 
 def test_a_version_that_cannot_be_loaded_meets_no_user(stage: Stage, toys: list[Toy]) -> None:

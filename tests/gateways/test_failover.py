@@ -80,6 +80,15 @@ async def test_a_dead_stable_s_users_are_served_by_the_canary_unless_that_is_rol
     assert (await lab.ask()).status == 503
 
 
+async def test_the_reserve_serves_for_a_dead_stable_under_its_name(lab: Lab) -> None:
+    await lab.apply(lab.split(0, overrides=False, reserve=lab.release(2).endpoints))
+    async with load(lab.listen) as seen:
+        await seen.more()
+        lab.pods[1][0].die()
+        await seen.more(200)
+    assert (seen.n_failed, set(seen.releases)) == (0, {"1.0.0"})
+
+
 async def test_while_one_stable_pod_lives_no_request_goes_to_the_canary(two: Lab) -> None:
     await two.start_pods(1)
     await two.apply(two.split(0))

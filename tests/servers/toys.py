@@ -22,10 +22,10 @@ def free_port() -> int:
 
 
 class Toy:
-    """One process of toy.py; ended by its pid when `with` ends."""
+    """One process of toy.py; ended by its pid when `with` ends. Without a port it takes a free one."""
 
-    def __init__(self, kind: str = "asgi", *, admin_token: str | None = None) -> None:
-        self.endpoint = Endpoint("http", "127.0.0.1", free_port())
+    def __init__(self, kind: str = "asgi", *, admin_token: str | None = None, port: int = 0) -> None:
+        self.endpoint = Endpoint("http", "127.0.0.1", port or free_port())
         environment = {name: value for name, value in os.environ.items() if name != "PENSTOCK_ADMIN_TOKEN"}
         if admin_token:
             environment["PENSTOCK_ADMIN_TOKEN"] = admin_token

@@ -61,13 +61,19 @@ class Nodes:
     def rotated(self, table: RouteTable) -> RouteTable:
         """Return the table without servers that did not confirm; where none of a release did, all stay.
 
-        Testers wait until a server of the canary confirmed.
+        Testers wait until a server of the canary confirmed. While nobody may reach the canary, those of its servers that
+        serve what stable serves are stable's reserve.
         """
         stable = self._rotated(table.stable)
         if table.canary is None:
             return replace(table, stable=stable)
-        there = any(self.confirmed(endpoint) for endpoint in table.canary.endpoints)
-        return replace(table, stable=stable, canary=self._rotated(table.canary), overrides=table.overrides and there)
+        overrides = table.overrides and any(self.confirmed(endpoint) for endpoint in table.canary.endpoints)
+        closed = not overrides and table.weight == 0 and not table.split_inside
+        reserve = tuple(e for e in table.canary.endpoints if closed and self._stands_by(e, stable))
+        return replace(table, stable=stable, canary=self._rotated(table.canary), overrides=overrides, reserve=reserve)
+
+    def _stands_by(self, endpoint: Endpoint, stable: Release) -> bool:
+        return endpoint in self._seen and _serves(self._seen[endpoint].versions, stable.versions)
 
     def _rotated(self, release: Release) -> Release:
         confirmed = tuple(e for e in release.endpoints if self.confirmed(e))

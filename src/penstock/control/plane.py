@@ -132,6 +132,7 @@ class ControlPlane:
             _check_idle(control.state)
             wanted = {part: checked_version(number) for part, number in ((component, version), *(also or {}).items())}
             release = canary_in_place(control.state, wanted, endpoints)
+            _check_rest(control.state.stable, release, self._loop.health)
             await self._loop.registering.check(control.state.stable, release, unverified=unverified)
             await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
@@ -295,6 +296,13 @@ class ControlPlane:
 
     def _listeners(self) -> list[str]:
         return [control.state.listen for control in self._loop.services.values()]
+
+
+def _check_rest(stable: Release, canary: Release, health: Mapping[str, bool]) -> None:
+    """Servers that switch may not be the last of stable's that answer. Raises UnhealthyTarget."""
+    rest = set(stable.endpoints) - set(canary.endpoints)
+    if rest and not any(health.get(endpoint.address, True) for endpoint in rest):
+        raise unhealthy(stable, f"none of its servers but {', '.join(e.url for e in canary.endpoints)} answers")
 
 
 def _check_idle(state: ServiceState) -> None:

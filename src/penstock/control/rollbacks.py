@@ -165,9 +165,9 @@ def illegal(state: ServiceState, wanted: str) -> IllegalTransition:
     return IllegalTransition(phase=state.phase.value.replace("_", " "), wanted=wanted)
 
 
-def unhealthy(release: Release) -> UnhealthyTarget:
+def unhealthy(release: Release, why: str = "none of its endpoints answers") -> UnhealthyTarget:
     """Return the error for a release that could not take the traffic."""
-    return UnhealthyTarget(service=release.service, release=release.name, why="none of its endpoints answers")
+    return UnhealthyTarget(service=release.service, release=release.name, why=why)
 
 
 def _checked_part(state: ServiceState, component: str | None) -> str | None:

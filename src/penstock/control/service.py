@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from penstock.control.drivers import Ports
@@ -25,7 +25,7 @@ from penstock.kernel.errors import (
     StaleGeneration,
 )
 from penstock.ports.telemetry import ServiceReading
-from penstock.registry.release import Release
+from penstock.registry.release import Endpoint, Release
 from penstock.rollout.decide import Decision, Observed, decide, held
 from penstock.rollout.entry import Draft, Entry, Kind, unwritten
 from penstock.rollout.fleet import wanted
@@ -83,6 +83,7 @@ class ServiceControl:
         self._n_not_applied = 0
         self._retry_at_s = 0.0
         self._share = 0.0
+        self._on_reserve = False
         self._in_force: RouteTable | None = None
         self._prepare()
 
@@ -134,8 +135,14 @@ class ServiceControl:
         return self.trouble is not None or behind
 
     def _may_switch(self) -> bool:
-        """A server switches to the canary once no gateway sends stable's requests there."""
-        return self.state.phase is not Phase.PREFLIGHT or self.state.applied_generation == self.state.generation
+        """A server switches to the canary once no gateway sends it stable's requests, and stable can do without it.
+
+        Back it switches at once: the sooner may it stand in for stable's own.
+        """
+        if self.state.phase is not Phase.PREFLIGHT:
+            return True
+        needed = self._on_reserve and not self.state.split_inside
+        return self.state.applied_generation == self.state.generation and not needed
 
     async def commit(self, decision: Decision, *, actor: str) -> Entry:
         """Journal a decision, then apply it.
@@ -351,25 +358,32 @@ class ServiceControl:
                 await self._ports.gateway.sample(self.state.service, wanted)
 
     def _dead(self, health: Mapping[str, bool]) -> tuple[Release, ...]:
-        """Return the releases whose endpoints are all known to be unreachable; one that is not known yet is none."""
-        serving = [r for r in (self.state.stable, self.state.canary) if r is not None]
-        return tuple(r for r in serving if not any(health.get(e.address, True) for e in r.endpoints))
+        """Return the releases that nobody is known to serve any more; a server that is not known yet is none."""
+        stable, canary = self.state.stable, self.state.canary
+        self._on_reserve = not _any_alive(stable.endpoints, health)
+        dead = [stable] if self._on_reserve and not _any_alive(self.table().reserve, health) else []
+        return (*dead, canary) if canary and not _any_alive(canary.endpoints, health) else tuple(dead)
 
     def _seen(self, health: Mapping[str, bool]) -> Observed:
         state, canary = self.state, self.state.canary
         there = [e for e in canary.endpoints if self.nodes.confirmed(e)] if canary else []
-        stands = any(self.nodes.confirmed(e) for e in state.stable.endpoints)
+        table = self.table()
+        stands = bool(table.reserve) or any(self.nodes.confirmed(e) for e in state.stable.endpoints)
         return Observed(
             verdict=self.verdict,
             in_phase_s=self._ports.clock.monotonic_s() - self._entered_s,
             n_on_step=self.n_on_step,
-            applied=state.applied_generation == state.generation and stands and self._in_force == self.table(),
-            stable_healthy=any(health.get(e.address, True) for e in state.stable.endpoints),
+            applied=state.applied_generation == state.generation and stands and self._in_force == table,
+            stable_healthy=_any_alive((*state.stable.endpoints, *table.reserve), health),
             canary_healthy=any(health.get(e.address, False) for e in there),
             probed=self._prober is not None and self._prober.has_gone_round,
             loading=self.nodes.loading,
             refusal=self.nodes.refusal(canary) if canary else "",
         )
+
+
+def _any_alive(endpoints: Iterable[Endpoint], health: Mapping[str, bool]) -> bool:
+    return any(health.get(endpoint.address, True) for endpoint in endpoints)
 
 
 #: Decisions that follow from a verdict; the others are the controller's own.

@@ -33,7 +33,7 @@ class Gateway(Protocol):
     - The canary's weight and the overrides are held on a lease: `renew_lease` must be called again within the lease
       time, else every node returns the canary's traffic to stable by itself, also when this process is dead.
     - A node that starts again gets the newest tables by itself.
-    - No arm without a healthy endpoint is ever sent traffic while the other one has one.
+    - Where none of a release's servers is healthy, those answer that `RouteTable.stand_in` names.
     """
 
     async def start(self, tables: tuple[RouteTable, ...]) -> None:

@@ -36,7 +36,9 @@ def wanted(state: ServiceState) -> dict[Endpoint, Wanted]:
 def _wanted(state: ServiceState) -> Iterator[tuple[Endpoint, Wanted]]:
     stable, canary = state.stable, state.canary
     if canary is not None and canary.swapped and not state.split_inside:
-        yield from ((endpoint, Wanted(canary.name, canary.versions)) for endpoint in canary.endpoints)
+        back = state.in_place and state.phase is Phase.ROLLING_BACK
+        served = stable if back else canary
+        yield from ((endpoint, Wanted(served.name, served.versions)) for endpoint in canary.endpoints)
     if not stable.swapped:
         return
     inside = canary if state.split_inside and state.phase is not Phase.ROLLING_BACK else None

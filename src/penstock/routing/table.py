@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from penstock.registry.release import Release
+from penstock.registry.release import Endpoint, Release
 from penstock.routing.bucket import TOTAL, bucket_of
 
 #: Answers carry the name of the release that gave them.
@@ -67,6 +67,7 @@ class RouteTable:
         identity: how users are recognised.
         request_timeout_s: a whole answer must have been given by then.
         repeatable: `METHOD /path` patterns that may be sent twice (retries, replays); `*` matches the rest.
+        reserve: servers that are to become the canary's, or were, and serve what stable serves.
     """
 
     service: str
@@ -81,6 +82,7 @@ class RouteTable:
     identity: Identity = Identity()
     request_timeout_s: float = 300.0
     repeatable: tuple[str, ...] = ()
+    reserve: tuple[Endpoint, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= TOTAL:
@@ -92,6 +94,21 @@ class RouteTable:
     def split_inside(self) -> bool:
         """Whether the same processes serve both arms: the gateway then marks every request with its arm."""
         return self.canary is not None and self.canary.shares_servers(self.stable)
+
+    def stand_in(self, release: Release) -> Release | None:
+        """Return whose servers answer when none of a release's own is healthy.
+
+        Stable always stands in for the canary. The canary stands in for stable while anybody may reach it. Nobody may while
+        its servers do not serve what they should, or where it is being rolled back; those that serve what stable serves are
+        a reserve then. Where the same processes serve both, there is nobody else to stand in.
+        """
+        if self.canary is None or self.split_inside or release not in (self.stable, self.canary):
+            return None
+        if release == self.canary:
+            return self.stable
+        if self.overrides or self.weight:
+            return self.canary
+        return replace(self.stable, endpoints=self.reserve) if self.reserve else None
 
     def release_of(self, arm: ArmName) -> Release:
         return self.canary if arm is ArmName.CANARY and self.canary else self.stable

@@ -250,20 +250,23 @@ class FakeGateway:
 
     def in_force(self, service: str) -> RouteTable | None:
         """Return the table by which the first live node routes, with nothing for a canary whose lease ran out."""
-        node = next((node for _, node in sorted(self.fleet.items()) if node.live), None)
-        table = node.tables.get(service) if node else None
+        table = self._pushed(service)
         if table and table.canary and self.lease_expired:
             return replace(table, weight=0, overrides=False)
         return table
 
+    def _pushed(self, service: str) -> RouteTable | None:
+        node = next((node for _, node in sorted(self.fleet.items()) if node.live), None)
+        return node.tables.get(service) if node else None
+
     def route(self, service: str, headers: Mapping[str, str] | None = None) -> Release | None:
         """Return the release that would answer a request with these headers (lower-case names); None: it fails."""
-        table = self.in_force(service)
-        if table is None:
+        table, pushed = self.in_force(service), self._pushed(service)
+        if table is None or pushed is None:
             return None
         arm = predicted_arm(table, headers or {}) or predicted_arm(table, self._minted(table))
         chosen = table.release_of(arm or ArmName.STABLE)
-        other = table.stable if chosen is table.canary else table.canary
+        other = pushed.stand_in(chosen)  # who stands in is not on the lease
         return next((release for release in (chosen, other) if release and self._is_healthy(release)), None)
 
     def _minted(self, table: RouteTable) -> dict[str, str]:

@@ -34,7 +34,7 @@ def cluster(table: RouteTable, release: Release, *, speaks_http: bool, trusted_c
     It depends on the release alone wherever it can: a changed cluster forgets the health of its endpoints, and until a
     busy server has answered again, the other arm would stand in for it.
     """
-    other = failover(table, release)
+    other = table.stand_in(release)
     fields: dict[str, Any] = {
         "name": cluster_name(release),
         "connect_timeout": "1s",
@@ -66,22 +66,9 @@ def needs_dns(release: Release, other: Release | None) -> bool:
     return not all(endpoint.is_ip for endpoint in _all_endpoints(release, other))
 
 
-def failover(table: RouteTable, release: Release) -> Release | None:
-    """Return whose pods answer when none of the release's own is healthy.
-
-    Stable always stands in for the canary. The canary stands in for stable while anybody may reach it, which nobody may
-    where it is being rolled back. Where the same processes serve both, there is nobody else to stand in.
-    """
-    if table.canary is None or table.split_inside or release not in (table.stable, table.canary):
-        return None
-    if release == table.canary:
-        return table.stable
-    return table.canary if table.overrides or table.weight else None
-
-
 def assignment(table: RouteTable, release: Release) -> dict[str, Any]:
-    """Return the endpoints: the release's own at priority 0, the other arm's at priority 1."""
-    other = failover(table, release)
+    """Return the endpoints: the release's own at priority 0, those that stand in for them at priority 1."""
+    other = table.stand_in(release)
     groups = [_group(release, 0)] + ([_group(other, 1)] if other else [])
     return {
         "cluster_name": cluster_name(release),

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.gateways.envoy.admin import Admin
 from penstock.gateways.envoy.ads import AdsServer
-from penstock.gateways.envoy.clusters import SYSTEM_CAS, assignment, cluster, failover, needs_dns, recorder_cluster
+from penstock.gateways.envoy.clusters import SYSTEM_CAS, assignment, cluster, needs_dns, recorder_cluster
 from penstock.gateways.envoy.listeners import listener
 from penstock.gateways.envoy.looking import answers_health, check_free, until_free
 from penstock.gateways.envoy.names import LEASE_LAYER, RECORDER, cluster_name, mirror_key, override_key, weight_key
@@ -295,7 +295,7 @@ class EnvoyGateway:
             return {
                 cluster_name(release): assignment(table, release)
                 for table, release in arms
-                if not needs_dns(release, failover(table, release))
+                if not needs_dns(release, table.stand_in(release))
             }
         return {RECORDER: recorder_cluster(self._run_dir)} | {
             cluster_name(release): cluster(

@@ -58,6 +58,7 @@ def test_a_person_leads_a_rollout(stepping: Served, penstock: Command) -> None:
     assert set(done.last) == {"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release"} | {
         "versions",
         "confirmed",
+        "changed",
     }
     assert (done.last["release"], done.last["acknowledged"], done.last["nodes"]) == ("1.5.0", 1, 1)
     assert penstock("status", "tts", "-o", "json").last["quarantined"] == []

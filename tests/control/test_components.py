@@ -9,6 +9,7 @@ import pytest
 
 from penstock.judge.counts import PodCounts
 from penstock.kernel.errors import (
+    ConflictError,
     NotFoundError,
     NothingToRollBack,
     NotSwappable,
@@ -16,6 +17,7 @@ from penstock.kernel.errors import (
     RolloutInProgress,
     UnhealthyTarget,
     UnknownComponent,
+    UnknownRelease,
     UsageError,
     VersionTaken,
 )
@@ -126,6 +128,58 @@ async def test_half_of_the_servers_switch_out_of_stables_rotation(fleet: Fleet) 
     in_force = fleet.gateway.in_force("tts")
     assert in_force is not None
     assert in_force.overrides
+
+
+async def test_a_rollout_of_another_component_that_was_left_does_not_make_a_rollback_moot(fleet: Fleet) -> None:
+    await fleet.switch("2.0.0", "acoustic")
+    await fleet.to("baking")
+    await fleet.to("idle")
+    await fleet.switch()
+    await fleet.settle()
+    await fleet.plane.abort("tts", actor="ann")
+    await fleet.to("idle")
+    done = await fleet.plane.roll_back("tts", "acoustic", actor="ann", reason="it slurs")
+    assert (done["versions"], done["changed"]) == (BEFORE, True)
+    await fleet.to("idle")
+    again = await fleet.plane.roll_back("tts", "acoustic", actor="ann", reason="it slurs")
+    assert (again["versions"], again["changed"]) == (BEFORE, False)
+    with pytest.raises(NothingToRollBack):
+        await fleet.plane.roll_back("tts", "vocoder", actor="ann")
+
+
+async def test_nobody_goes_back_to_a_version_that_nobody_knows(fleet: Fleet) -> None:
+    with pytest.raises(UnknownRelease, match=r"never ran a release 'vocoder-0\.0\.1'; it knows: vocoder-1\.1\.0"):
+        await fleet.plane.roll_back("tts", "vocoder", to="0.0.1", actor="ann")
+    assert fleet.plane.status("tts")["phase"] == "idle"
+
+
+async def test_a_rollback_that_led_nowhere_is_replaced_by_another(fleet: Fleet) -> None:
+    for process in fleet.servers.processes.values():
+        process.ready["vocoder"].add("0.9.0")
+    await fleet.loop.control("tts").nodes.observe()
+    for process in fleet.servers.processes.values():
+        process.ready["vocoder"].discard("0.9.0")
+        process.refuses["0.9.0"] = "its file is damaged"
+    stuck = await fleet.plane.roll_back("tts", "vocoder", to="0.9.0", quarantine=False, actor="ann")
+    assert not stuck["confirmed"]
+    await fleet.settle()
+    assert fleet.plane.status("tts")["phase"] == "rolling_back"
+    back = await fleet.plane.roll_back("tts", "vocoder", to="1.1.0", actor="ann", reason="that one cannot be loaded")
+    assert back["versions"] == BEFORE
+    await fleet.to("idle")
+    assert set(map(str, fleet.serving.values())) == {str(BEFORE)}
+    assert [r.versions for r in fleet.loop.control("tts").state.promoted][-1] == BEFORE
+
+
+async def test_what_serves_cannot_be_quarantined_by_any_of_its_names(fleet: Fleet) -> None:
+    for name in ("acoustic-1.2.0", "vocoder-1.1.0"):
+        with pytest.raises(ConflictError, match=f"rollback tts/{name.partition('-')[0]}"):
+            await fleet.plane.quarantine("tts", name, actor="ann", reason="dull")
+
+
+async def test_a_version_is_not_its_own_canary_under_another_spelling(fleet: Fleet) -> None:
+    with pytest.raises(VersionTaken):
+        await fleet.switch("v1.1.0")
 
 
 async def test_what_a_server_finishes_for_stable_after_it_was_lent_to_the_canary_is_no_error(fleet: Fleet) -> None:

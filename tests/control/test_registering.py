@@ -1,6 +1,7 @@
 """What the registry says about a release, and what it learns from the journal."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -8,11 +9,11 @@ import pytest
 
 from penstock.kernel.errors import (
     Incompatible,
+    NotFoundError,
     Quarantined,
     RefusedError,
     RegistryDamaged,
     RegistryUnwritable,
-    UnknownRelease,
     UnknownVersion,
 )
 from penstock.kernel.semver import SemVer
@@ -176,8 +177,96 @@ async def test_a_quarantine_that_only_the_registry_has_can_be_lifted(fleet: Flee
         await fleet.switch()
     await fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="it was the cable")
     await fleet.switch(unverified=True)
-    with pytest.raises(UnknownRelease):
+    with pytest.raises(NotFoundError, match="not in quarantine"):
         await fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="again")
+
+
+async def test_a_quarantine_is_lifted_however_its_number_is_spelt(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.plane.quarantine("tts", "vocoder-1.3.0", actor="ann", reason="dull")
+    await learned(fleet, "vocoder", "1.3.0", Stage.QUARANTINED)
+    await fleet.plane.unquarantine("tts", "vocoder-v1.3.0", actor="ann", reason="it was the cable")
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.REGISTERED
+    await fleet.switch(unverified=True)
+
+
+async def test_what_is_lifted_while_the_registry_learns_stays_lifted(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "1.3.0")
+    await fleet.plane.quarantine("tts", "vocoder-1.3.0", actor="ann", reason="dull")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow_version(*names: str) -> Version:
+        asked.set()
+        assert go_on.wait(10.0)
+        return real_version(*names)
+
+    real_version = fleet.registry.version
+    with monkeypatch.context() as slow:
+        slow.setattr(fleet.registry, "version", slow_version)
+        learning = asyncio.create_task(fleet.loop.registering.take_in(lambda: fleet.loop.control("tts").state))
+        await asyncio.to_thread(asked.wait, 10.0)
+        slow.setattr(fleet.registry, "version", real_version)
+        lifting = asyncio.create_task(
+            fleet.plane.unquarantine("tts", "vocoder-1.3.0", actor="ann", reason="it was the cable")
+        )
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(learning, lifting)
+    await fleet.settle()
+    assert stage_of(fleet, "vocoder", "1.3.0") is Stage.REGISTERED
+
+
+async def test_what_serves_is_stable_again_once_its_quarantine_is_lifted(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    await fleet.plane.quarantine("tts", "vocoder-9.9.8", actor="ann", reason="an entry, so that the registry looks")
+    await until(fleet, lambda: bool(fleet.registry.promotions("tts")))
+    fleet.registry.move("tts", "vocoder", "1.1.0", Stage.QUARANTINED, at=AT, actor="ann", reason="dull")
+    await fleet.plane.unquarantine("tts", "vocoder-1.1.0", actor="ann", reason="it was the cable")
+    await fleet.plane.quarantine("tts", "vocoder-9.9.9", actor="ann", reason="another")
+    await learned(fleet, "vocoder", "1.1.0", Stage.STABLE)
+
+
+async def test_another_build_than_the_registrys_is_not_released(fleet: Fleet) -> None:
+    register(fleet, "vocoder", "1.3.0")
+    with pytest.raises(RefusedError, match=r"which has vocoder 1\.3\.0"):
+        await fleet.switch("1.3.0+b1")
+
+
+async def test_a_slow_registry_stops_no_tick(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(fleet, "vocoder", "1.3.0")
+    asked, go_on, real = threading.Event(), threading.Event(), fleet.registry.version
+
+    def slow(*names: str) -> Version:
+        asked.set()
+        assert go_on.wait(10.0)
+        return real(*names)
+
+    monkeypatch.setattr(fleet.registry, "version", slow)
+    releasing = asyncio.create_task(fleet.switch())
+    await asyncio.to_thread(asked.wait, 10.0)
+    async with asyncio.timeout(5.0):
+        await fleet.tick()
+    assert not releasing.done()
+    go_on.set()
+    assert (await releasing)["phase"] == "preflight"
+
+
+async def test_a_refused_rollback_names_the_set_that_fits(fleet: Fleet) -> None:
+    know_what_serves(fleet)
+    register(fleet, "vocoder", "2.0.0", requires={"acoustic": ">=2"})
+    register(fleet, "acoustic", "2.0.0", requires={"vocoder": ">=2"})
+    await fleet.switch("2.0.0", also={"acoustic": "2.0.0"})
+    await fleet.to("baking")
+    await fleet.to("idle")
+    with pytest.raises(Incompatible) as refused:
+        await fleet.plane.roll_back("tts", "vocoder", to="1.1.0", actor="ann")
+    command = refused.value.remedy.partition("penstock rollback tts --to ")[2].rstrip(".")
+    done = await fleet.plane.roll_back("tts", None, to=command, actor="ann")
+    assert done["versions"] == BEFORE
 
 
 async def test_a_set_that_was_condemned_quarantines_none_of_its_versions_alone(fleet: Fleet) -> None:

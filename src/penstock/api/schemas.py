@@ -130,6 +130,7 @@ class RolledBack(_Answer):
     release: str = Field(description="What serves now")
     versions: dict[str, str] = Field(description="Component -> version")
     confirmed: bool = Field(description="Whether every server in rotation said that it serves them")
+    changed: bool = Field(description="Whether anything had to change; else it was so already")
 
 
 class Candidate(_Answer):

@@ -86,6 +86,9 @@ def rollback(
     if done["acknowledged"] < done["nodes"] or done["applied_at"] is None:
         terminal.remark(wording.NOT_ACKNOWLEDGED)
         return ExitCode.ERROR
+    if not done["confirmed"]:
+        terminal.remark(wording.NOT_CONFIRMED)
+        return ExitCode.PAUSED
     return ExitCode.OK
 
 

@@ -13,6 +13,7 @@ _FULL_PCT = 100.0
 TIMED_OUT = "the time to wait is over; the rollout goes on, follow it with: penstock status {service}"
 INTERRUPTED = "no longer watching; the rollout goes on, follow it with: penstock status {service}"
 ONLY_REGISTRY = "no control plane answers at {url}: this is what the registry knows; no server was asked"
+NOT_CONFIRMED = "no server said yet that it serves that: see penstock status; or go elsewhere with --to"
 NOT_ACKNOWLEDGED = "decided and journalled, but not every live gateway acknowledged it yet; Penstock goes on trying"
 
 
@@ -264,13 +265,14 @@ def _evidence_of(said: Mapping[str, Any]) -> Iterator[str]:
 
 def rolled_back(said: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a rollback did."""
-    yield f"{said['release']} serves; {said['acknowledged']}/{said['nodes']} gateways acknowledged generation {said['generation']}"
+    word = "serves" if said["confirmed"] else "should serve"
+    yield f"{said['release']} {word}; {said['acknowledged']}/{said['nodes']} gateways acknowledged generation {said['generation']}"
     if said["decided_at"] and said["applied_at"]:
         yield f"decided {said['decided_at']}, in force {said['applied_at']}"
     if len(said["versions"]) > 1:
         yield _set(said["versions"])
-    if not said["confirmed"]:
-        yield "not every server said yet that it serves them: see penstock status"
+    if not said["changed"]:
+        yield "nothing had to change: the last rollout was left already; to go further back name a version with --to"
 
 
 def rollback_plan(said: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from penstock.kernel.errors import NotFoundError, NotSwappable, UnknownComponent, UsageError, VersionTaken
+from penstock.kernel.errors import (
+    InvalidSemVer,
+    NotFoundError,
+    NotSwappable,
+    UnknownComponent,
+    UsageError,
+    VersionTaken,
+)
+from penstock.kernel.semver import SemVer
 from penstock.registry.release import Endpoint, Release, part_name, set_name
 from penstock.rollout.state import ServiceState
 
@@ -19,12 +27,20 @@ def canary_in_place(state: ServiceState, wanted: Mapping[str, str], nodes: Seque
     for component, version in wanted.items():
         if component not in stable.versions:
             raise UnknownComponent(service=state.service, component=component, known=", ".join(stable.versions))
-        if stable.versions[component] == version:
+        if _is_same(stable.versions[component], version):
             raise VersionTaken(service=state.service, version=part_name(component, version), what="stable")
     versions = {**stable.versions, **wanted}
     return Release(
         state.service, state.n_releases + 1, set_name(wanted), versions, _servers(stable, nodes), swapped=True
     )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two spellings mean one version: `1.3.0` and `v1.3.0` do."""
+    try:
+        return SemVer.parse(one) == SemVer.parse(other)
+    except InvalidSemVer:
+        return one == other
 
 
 def _servers(stable: Release, nodes: Sequence[Endpoint]) -> tuple[Endpoint, ...]:

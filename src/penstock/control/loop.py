@@ -147,7 +147,9 @@ class ControlLoop:
             self._learning = asyncio.create_task(self._attempt("the registry", self._register))
 
     async def _register(self) -> None:
-        await asyncio.gather(*(self.registering.take_in(control.state) for control in self.services.values()))
+        await asyncio.gather(
+            *(self.registering.take_in(partial(_state_of, control)) for control in self.services.values())
+        )
 
     async def _read(self) -> Reading | None:
         try:
@@ -206,3 +208,7 @@ async def _next(queue: asyncio.Queue[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _part(reading: Reading | None, service: str) -> ServiceReading | None:
     return None if reading is None else reading.by_service.get(service, ServiceReading())
+
+
+def _state_of(control: ServiceControl) -> ServiceState:
+    return control.state

@@ -79,6 +79,10 @@ class Nodes:
         confirmed = tuple(e for e in release.endpoints if self.confirmed(e))
         return replace(release, endpoints=confirmed) if 0 < len(confirmed) < len(release.endpoints) else release
 
+    def hold(self, component: str, version: str) -> bool:
+        """Whether a server has this version of a component in memory."""
+        return any(version in seen.ready.get(component, ()) for seen in self._seen.values())
+
     @property
     def held(self) -> dict[Endpoint, Mapping[str, tuple[str, ...]] | None]:
         """Server -> component -> versions that it has in memory, as it said last; None for one that does not answer."""

@@ -17,15 +17,15 @@ from penstock.kernel.errors import (
     GatewaySilent,
     IllegalTransition,
     NoRollout,
+    NotFoundError,
     Quarantined,
     RefusedError,
     RolloutInProgress,
-    UnknownRelease,
     VersionMismatch,
     VersionTaken,
 )
 from penstock.kernel.names import checked_service, checked_version
-from penstock.registry.release import Endpoint, Release
+from penstock.registry.release import WHOLE, Endpoint, Release, part_name
 from penstock.rollout.decide import Decision, held, next_step, stage_of
 from penstock.rollout.entry import Draft, Kind, unwritten
 from penstock.rollout.phases import Phase
@@ -128,12 +128,13 @@ class ControlPlane:
         """
         control = self._loop.control(service)
         endpoints = [Endpoint.parse(url) for url in nodes]
+        wanted = {part: checked_version(number) for part, number in ((component, version), *(also or {}).items())}
+        asked, release = control.state.stable, _in_place(control.state, wanted, endpoints, self._loop.health)
+        await self._loop.registering.check(asked, release, unverified=unverified)  # may take long: nobody waits for it
         async with control.lock:
-            _check_idle(control.state)
-            wanted = {part: checked_version(number) for part, number in ((component, version), *(also or {}).items())}
-            release = canary_in_place(control.state, wanted, endpoints)
-            _check_rest(control.state.stable, release, self._loop.health)
-            await self._loop.registering.check(control.state.stable, release, unverified=unverified)
+            if control.state.stable != asked:
+                raise ConflictError(detail=f"what serves {service!r} changed while the registry was asked.")
+            release = _in_place(control.state, wanted, endpoints, self._loop.health)
             await _begin(control, release, plan, actor=actor, reason=reason, in_place=True)
         return self.status(service)
 
@@ -208,9 +209,9 @@ class ControlPlane:
         control = self._loop.control(service)
         async with control.lock:
             state = control.state
-            if version in (state.stable.name, state.canary and state.canary.name):
+            if where := _serving(state, version):
                 raise ConflictError(
-                    detail=f"{version} is serving traffic; `penstock rollback {service}` takes it out and quarantines it."
+                    detail=f"{version} is serving traffic; `penstock rollback {where}` takes it out and quarantines it."
                 )
             promoted = {r.name: r.quarantine_key for r in state.promoted}
             key = promoted.get(version) or f"version:{checked_version(version)}"
@@ -221,14 +222,15 @@ class ControlPlane:
     async def unquarantine(self, service: str, version: str, *, actor: str, reason: str) -> dict[str, Any]:
         """Allow this version to be released again, also where only the registry has it in quarantine."""
         control = self._loop.control(service)
-        versions = [marked for marked, _ in control.state.quarantine.values()]
-        if version in versions:
-            async with control.lock:
+        version = await self._loop.registering.spelt(control.state, version)
+        async with control.lock:
+            versions = [marked for marked, _ in control.state.quarantine.values()]
+            if version in versions:
                 await control.commit(Decision(Kind.UNQUARANTINED, reason, {"version": version}), actor=actor)
-        lifted = await self._loop.registering.lift(control.state, version, actor=actor, reason=reason)
+        lifted = await self._loop.registering.lift(lambda: control.state, version, actor=actor, reason=reason)
         if version not in versions and not lifted:
-            known = ", ".join(versions) or "none is quarantined"
-            raise UnknownRelease(service=service, release=version, known=known)
+            known = ", ".join(versions) or "none"
+            raise NotFoundError(detail=f"{version} of {service!r} is not in quarantine; in it: {known}.")
         return {"service": service, "version": version, "quarantined": False}
 
     # -- questions
@@ -298,6 +300,27 @@ class ControlPlane:
         return [control.state.listen for control in self._loop.services.values()]
 
 
+def _in_place(
+    state: ServiceState, wanted: Mapping[str, str], nodes: Sequence[Endpoint], health: Mapping[str, bool]
+) -> Release:
+    """Return the canary in place that may begin now; see `canary_in_place`."""
+    _check_idle(state)
+    release = canary_in_place(state, wanted, nodes)
+    _check_rest(state.stable, release, health)
+    return release
+
+
+def _serving(state: ServiceState, version: str) -> str | None:
+    """Return what a rollback of this version, or of a set of that name, is called while it serves; else None."""
+    for release in (state.stable, state.canary):
+        if release and version == release.name:
+            return state.service
+        for component, number in release.versions.items() if release else ():
+            if component != WHOLE and version == part_name(component, number):
+                return f"{state.service}/{component}"
+    return None
+
+
 def _check_rest(stable: Release, canary: Release, health: Mapping[str, bool]) -> None:
     """Servers that switch may not be the last of stable's that answer. Raises UnhealthyTarget."""
     rest = set(stable.endpoints) - set(canary.endpoints)
@@ -334,5 +357,5 @@ async def _begin(
 def _check_allowed(state: ServiceState, release: Release) -> None:
     if release.name == state.stable.name:
         raise VersionTaken(service=state.service, version=release.name, what="stable")
-    if why := state.why_quarantined(release):
-        raise Quarantined(service=state.service, version=release.name, why=why)
+    if found := state.quarantined_in(release):
+        raise Quarantined(service=state.service, version=found[0], why=found[1])

@@ -4,7 +4,7 @@ A service that the registry does not know is none of its business: its versions 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from penstock.kernel.errors import Incompatible, InvalidSemVer, PenstockError, Quarantined, RefusedError, UnknownVersion
 from penstock.kernel.semver import SemVer
@@ -39,6 +39,7 @@ class Registering:
         self._store = store
         self._clock = clock
         self._taken_in: dict[str, int] = {}
+        self._changing = asyncio.Lock()
 
     async def check(self, stable: Release, canary: Release, *, unverified: bool) -> None:
         """Raise what speaks against releasing what the canary's set has and stable's has not.
@@ -65,23 +66,46 @@ class Registering:
             self.trouble[stable.service] = error.message
         return silence
 
-    async def take_in(self, state: ServiceState) -> None:
-        """Let the registry learn what a service's journal says: stages, quarantine, and what serves."""
-        if self._store is None or not state.stable.swapped or self._taken_in.get(state.service) == state.seq:
-            return
+    async def has(self, service: str, component: str, version: str) -> bool:
+        """Whether the registry has a version; False where it does not answer in time."""
+        if self._store is None:
+            return False
+        asking = asyncio.to_thread(_version, self._store, service, component, version)
         try:
-            await asyncio.to_thread(self._take_in, self._store, state)
-        except PenstockError as error:
-            self.trouble[state.service] = error.message
-        else:
-            self._taken_in[state.service] = state.seq
-            self.trouble.pop(state.service, None)
+            found = await asyncio.wait_for(asking, _PATIENCE_S)
+        except (TimeoutError, PenstockError):
+            return False
+        return found is not None
 
-    async def lift(self, state: ServiceState, name: str, *, actor: str, reason: str) -> bool:
+    async def take_in(self, state_now: Callable[[], ServiceState]) -> None:
+        """Let the registry learn what a service's journal says: stages, quarantine, and what serves."""
+        if self._store is None:
+            return
+        async with self._changing:  # what is lifted meanwhile must not be marked again by an older state
+            state = state_now()
+            if not state.stable.swapped or self._taken_in.get(state.service) == state.seq:
+                return
+            try:
+                await asyncio.to_thread(self._take_in, self._store, state)
+            except PenstockError as error:
+                self.trouble[state.service] = f"the registry did not take in what happened: {error.message}"
+            else:
+                self._taken_in[state.service] = state.seq
+                self.trouble.pop(state.service, None)
+
+    async def spelt(self, state: ServiceState, name: str) -> str:
+        """Return a component's version (`vocoder-v1.3.0`) as the registry spells it, where it has it."""
+        if self._store is None:
+            return name
+        version = await asyncio.to_thread(_named, self._store, state, name)
+        return version.part_name if version else name
+
+    async def lift(self, state_now: Callable[[], ServiceState], name: str, *, actor: str, reason: str) -> bool:
         """Take a component's version (`vocoder-1.3.0`) out of quarantine; return whether it was in it."""
         if self._store is None:
             return False
-        return await asyncio.to_thread(self._lift, self._store, state, name, actor, reason)
+        async with self._changing:
+            return await asyncio.to_thread(self._lift, self._store, state_now(), name, actor, reason)
 
     def _lift(self, store: RegistryStore, state: ServiceState, name: str, actor: str, reason: str) -> bool:
         version = _named(store, state, name)
@@ -98,7 +122,8 @@ class Registering:
             if component in known:
                 wanted[component] = _releasable(store, known[component], unverified=unverified)
             elif component in store.services().get(canary.service, ()):
-                store.version(canary.service, component, number)  # says what there is instead
+                other = store.version(canary.service, component, number)  # else it says what there is instead
+                raise RefusedError(detail=f"{component} {number} is not in the registry, which has {other.name}.")
         if wanted and (misfits := conflicts(known)):
             raise Incompatible(
                 service=canary.service, why="; ".join(misfits), remedy=_remedy(store, stable, wanted, known)
@@ -122,7 +147,9 @@ class Registering:
             for component, version in _known(store, state.service, state.stable.versions).items()
         }
         newest = store.promotions(state.service, limit=1)
-        if serving and not (newest and serving.items() <= newest[0].versions.items()):
+        known = bool(newest) and serving.items() <= newest[0].versions.items()
+        stable = all(version.stage is Stage.STABLE for version in _known(store, state.service, serving).values())
+        if serving and not (known and stable):
             at = self._clock.now()
             store.promote(state.service, serving, at=at, actor=_ACTOR, reason=state.reason)
 
@@ -162,7 +189,7 @@ def _named(store: RegistryStore, state: ServiceState, name: str) -> Version | No
     for component in state.stable.versions:
         number = name.removeprefix(part_name(component, ""))
         version = None if number == name else _version(store, state.service, component, number)
-        if version is not None and str(version.version) == str(SemVer.parse(number)):
+        if version is not None:
             return version
     return None
 
@@ -200,11 +227,12 @@ def _releasable_versions(store: RegistryStore, service: str, component: str) -> 
 
 
 def _version(store: RegistryStore, service: str, component: str, number: str) -> Version | None:
-    """Return a version; None where the servers have it from elsewhere."""
+    """Return a version; None where the servers have it from elsewhere, also if only its build is another one."""
     try:
-        return store.version(service, component, number)
+        found = store.version(service, component, number)
     except (UnknownVersion, InvalidSemVer):
         return None
+    return found if str(found.version) == str(SemVer.parse(number)) else None
 
 
 def _quarantined_twin(store: RegistryStore, version: Version) -> Version | None:

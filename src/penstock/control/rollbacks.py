@@ -10,12 +10,13 @@ from penstock.control.service import ServiceControl
 from penstock.control.views import applied_at
 from penstock.kernel.errors import (
     IllegalTransition,
+    Incompatible,
     NothingToRollBack,
     Quarantined,
-    RefusedError,
     RolloutInProgress,
     UnhealthyTarget,
     UnknownComponent,
+    UnknownRelease,
 )
 from penstock.kernel.names import checked_version
 from penstock.registry.release import WHOLE, Release, part_name
@@ -49,20 +50,22 @@ class Rollbacks:
     ) -> dict[str, Any]:
         """Roll back, or one component of a service whose servers switch in place.
 
-        Returns `{"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release", "versions", "confirmed"}`;
-        `confirmed`: every server in rotation said that it serves them. Repeating it is safe: without `to`, a service
-        whose last rollout was left already stays where that led.
+        Returns `{"generation", "decided_at", "applied_at", "acknowledged", "nodes", "release", "versions", "confirmed",
+        "changed"}`; `confirmed`: every server in rotation said that it serves them; `changed`: not everything was so
+        already. Repeating it is safe: without `to`, a service whose last rollout, of this component, was left already stays
+        where that led.
         """
         control = self._loop.control(service)
         async with control.lock:
             state = control.state
             part = _checked_part(state, component)
-            if not _is_back(state, part, to):
-                if state.phase is Phase.ROLLING_BACK:
+            is_back = _is_back(state, part, to)
+            if not is_back:
+                if state.phase is Phase.ROLLING_BACK and state.canary is not None:
                     raise illegal(state, f"rolled back to {to}")
                 decision = await self._decision(control, part, to, reason, quarantine=quarantine)
                 await control.commit(decision, actor=actor)
-        return await self._acknowledged(control)
+        return {**await self._acknowledged(control), "changed": not is_back}
 
     async def plan(self, service: str, component: str | None) -> dict[str, Any]:
         """Return `{"target", "why", "candidates"}` of a rollback that was asked for now."""
@@ -86,15 +89,16 @@ class Rollbacks:
         state = control.state
         if state.canary is not None and _leads_to_stable(state, part, to):
             return leaving(control, reason, ending="rolled_back", quarantine=quarantine)
-        target = await self._target(state, part, to)
+        target = await self._target(control, part, to)
         left = state.canary or state.stable
         facts: dict[str, Any] = {"to": target.as_json(), "from": left.as_json(), "ending": "rolled_back"}
         if quarantine:
             facts["quarantine"] = _marked(left, part)
         return Decision(Kind.ROLLING_BACK, reason, facts)
 
-    async def _target(self, state: ServiceState, part: str | None, to: str | None) -> Release:
-        """Return where to go. Raises UnhealthyTarget, NothingToRollBack, Quarantined, UnknownRelease."""
+    async def _target(self, control: ServiceControl, part: str | None, to: str | None) -> Release:
+        """Return where to go. Raises UnhealthyTarget, NothingToRollBack, Quarantined, Incompatible, UnknownRelease."""
+        state = control.state
         if part is None:
             healthy = await self._reachable(state)
             target = named_target(state, to) if to else choose_rollback_target(state, healthy)
@@ -102,15 +106,7 @@ class Rollbacks:
                 raise unhealthy(target)
             return target
         if to is not None:
-            target = with_version(state, part, checked_version(to))
-            (objection,) = await self._loop.registering.objections(state.stable, [target.versions])
-            if why := state.why_quarantined(target):
-                raise Quarantined(service=state.service, version=part_name(part, to), why=why)
-            if objection:
-                raise RefusedError(
-                    detail=f"{part} {to} of {state.service!r} cannot serve with what is there: {objection}."
-                )
-            return target
+            return await self._named(control, part, checked_version(to))
         ranked = await self._candidates(state, part)
         best = next((c.release for c in ranked if c.against is None), None)
         if best is None:
@@ -119,6 +115,29 @@ class Rollbacks:
             )
             raise NothingToRollBack(service=state.service, why=why)
         return best
+
+    async def _named(self, control: ServiceControl, part: str, to: str) -> Release:
+        """Return the present set with a named version of one component. Raises Quarantined, Incompatible, UnknownRelease."""
+        state, registering = control.state, self._loop.registering
+        served = list(dict.fromkeys(r.versions[part] for r in reversed(state.promoted) if part in r.versions))
+        if to not in served and not control.nodes.hold(part, to) and not await registering.has(state.service, part, to):
+            known = ", ".join(part_name(part, version) for version in served)
+            raise UnknownRelease(service=state.service, release=part_name(part, to), known=known)
+        target = with_version(state, part, to)
+        if found := state.quarantined_in(target):
+            raise Quarantined(service=state.service, version=found[0], why=found[1])
+        together = [
+            r for r in component_targets(state, part) if r.versions[part] == to and r.versions != target.versions
+        ]
+        sets = [target.versions, *(release.versions for release in together)]
+        objection, *others = await registering.objections(state.stable, sets)
+        if objection:
+            fits = (r for r, why in zip(together, others, strict=True) if not (why or state.why_quarantined(r)))
+            whole = next((f"--to {release.name}" for release in fits), None)
+            remedy = f"take the set along that it served in: penstock rollback {state.service} {whole}"
+            no_set = "choose another version; no promoted set with this one may serve"
+            raise Incompatible(service=state.service, why=objection, remedy=remedy if whole else no_set)
+        return target
 
     async def _candidates(self, state: ServiceState, part: str | None) -> list[Candidate]:
         if part is None:
@@ -191,14 +210,16 @@ def _leads_to_stable(state: ServiceState, part: str | None, to: str | None) -> b
 def _is_back(state: ServiceState, part: str | None, to: str | None) -> bool:
     """Whether a rollback has nothing to do: it is under way, or over already.
 
-    Without a target the last rollout's end counts: who asks twice, or while the judge does the same, must not lose the
-    good release as well.
+    Without a target the end of the last rollout counts, for a component where it changed that one: who asks twice, or while
+    the judge does the same, must not lose the good release as well.
     """
     stable = state.stable.name if part is None else state.stable.versions[part]
     if state.phase is Phase.ROLLING_BACK:
         return to in (None, stable)
-    left = state.phase is Phase.IDLE and state.outcome is not None and state.outcome.word in _LEFT
-    return left if to is None else state.canary is None and to == stable
+    if to is not None:
+        return state.canary is None and to == stable
+    over = state.phase is Phase.IDLE and state.outcome is not None and state.outcome.word in _LEFT
+    return over and (part is None or state.left is None or part in changed(state.stable, state.left))
 
 
 def _marked(left: Release, part: str | None) -> dict[str, str]:

@@ -28,9 +28,7 @@ def check_present(version: Version) -> Version:
 def check_usable(version: Version) -> Version:
     """Return a version that may serve; raise Removed or Quarantined."""
     if check_present(version).stage is Stage.QUARANTINED:
-        raise Quarantined(
-            service=f"{version.service}/{version.component}", version=str(version.version), why=version.staged_why
-        )
+        raise Quarantined(service=version.service, version=version.part_name, why=version.staged_why)
     return version
 
 

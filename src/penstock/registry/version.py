@@ -9,6 +9,7 @@ from penstock.kernel.chain import rfc3339, utc
 from penstock.kernel.names import checked_component, checked_service
 from penstock.kernel.semver import SemVer
 from penstock.registry.metadata import Metadata
+from penstock.registry.release import WHOLE, part_name
 from penstock.registry.stage import Stage, next_stage
 
 _TIMES = ("verified_at", "promoted_at", "marked_at", "removed_at")
@@ -58,6 +59,11 @@ class Version:
     def name(self) -> str:
         """`vocoder 1.3.0`, as sentences say it."""
         return f"{self.component} {self.version}"
+
+    @property
+    def part_name(self) -> str:
+        """`vocoder-1.3.0`, as a quarantine names it; of a service that is released whole, `1.3.0`."""
+        return str(self.version) if self.component == WHOLE else part_name(self.component, str(self.version))
 
     @property
     def reference(self) -> str:

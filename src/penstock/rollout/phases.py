@@ -57,6 +57,7 @@ TRANSITIONS: Mapping[tuple[Phase, Kind], tuple[Phase, ...]] = {
     (_P.ROLLING_BACK, _K.ROLLED_BACK): (_P.IDLE,),
     (_P.ROLLING_BACK, _K.ABORTED): (_P.IDLE,),
     (_P.IDLE, _K.ROLLING_BACK): (_P.ROLLING_BACK,),
+    (_P.ROLLING_BACK, _K.ROLLING_BACK): (_P.ROLLING_BACK,),  # to another release than the one that led nowhere
     **{(phase, _K.ROLLING_BACK): (_P.ROLLING_BACK,) for phase in _ROLLING},
     **{(phase, _K.HELD): (_P.HELD,) for phase in _ROLLING},
     **{(phase, _K.FELL_BACK): (_P.FALLBACK,) for phase in _ROLLING if phase is not _P.FALLBACK},

@@ -65,6 +65,7 @@ class ServiceState:
         promoted: every release that was stable, oldest first; the newest is `stable`.
         quarantine: quarantine key -> (version, why).
         outcome: of the last rollout that ended or stopped.
+        left: what the last rollback took out of traffic, until another rollout begins; or None.
         n_releases: how many releases there have been.
     """
 
@@ -91,6 +92,7 @@ class ServiceState:
     promoted: tuple[Release, ...] = ()
     quarantine: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     outcome: Outcome | None = None
+    left: Release | None = None
     n_releases: int = 1
 
     @property
@@ -115,10 +117,12 @@ class ServiceState:
 
     def why_quarantined(self, release: Release) -> str | None:
         """Return why the release may not be served, or None."""
-        for key in release.quarantine_keys:
-            if key in self.quarantine:
-                return self.quarantine[key][1]
-        return None
+        found = self.quarantined_in(release)
+        return found[1] if found else None
+
+    def quarantined_in(self, release: Release) -> tuple[str, str] | None:
+        """Return the release's, or its first component's, quarantined version and why; or None."""
+        return next((self.quarantine[key] for key in release.quarantine_keys if key in self.quarantine), None)
 
     def table(self) -> RouteTable:
         """Return what the gateways must serve in this state."""
@@ -199,6 +203,7 @@ def _started(state: ServiceState, entry: Entry) -> ServiceState:
         withdrawn_from=None,
         ending=None,
         outcome=None,
+        left=None,
     )
 
 
@@ -247,15 +252,19 @@ def _rolling_back(state: ServiceState, entry: Entry) -> ServiceState:
     quarantine = dict(state.quarantine)
     if marked := facts.get("quarantine"):
         quarantine[marked["key"]] = (marked["version"], entry.reason)
+    promoted = state.promoted
+    if state.ending is not None and state.canary is None:  # it replaces a rollback that led nowhere
+        promoted = promoted[:-1]
     return replace(
         state,
         stable=_without(target, state.canary) if state.in_place and state.canary else target,
+        left=Release.from_json(facts["from"]) if "from" in facts else None,
         warm=None,
         weight_pct=0.0,
         ending=facts["ending"],
         quarantine=quarantine,
         n_releases=max(state.n_releases, target.number),
-        promoted=state.promoted if target.number == state.promoted[-1].number else (*state.promoted, target),
+        promoted=promoted if promoted and target.number == promoted[-1].number else (*promoted, target),
         outcome=_outcome(state, entry, facts["ending"]),
         withdrawn_from=None,
     )

@@ -120,7 +120,7 @@ def test_any_other_status_is_refused_by_name(status: Any) -> None:
 def test_a_file_of_another_version_is_refused() -> None:
     for fits in ({}, {"version": "v1.3.0"}, {"version": "spring"}, {"version": 3}):
         check_number(fits, SemVer(1, 3))
-    with pytest.raises(InvalidMetadata, match=r"it says 1\.2\.0, its folder 1\.3\.0"):
+    with pytest.raises(InvalidMetadata, match=r"it says 1\.2\.0, not 1\.3\.0"):
         check_number({"version": "1.2.0"}, SemVer(1, 3))
 
 

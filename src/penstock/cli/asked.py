@@ -123,7 +123,7 @@ def fields_in(file: Path, wrong: Callable[..., PenstockError], example: str) -> 
         raise wrong(why=f"{file} cannot be read: {why}") from None
     try:
         content = json.loads(text) if file.suffix == ".json" else _yaml(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong(why=f"{file} is not {'JSON: ' if file.suffix == '.json' else 'YAML'}{error}") from None
     if content is None:
         return {}

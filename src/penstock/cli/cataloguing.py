@@ -97,7 +97,7 @@ def push(
     terminal, wanted, part = Terminal(output, quiet), _stage(stage, _PUSHED), _part(name)
     given = _in_mlflow(source, state) if source.startswith(_MLFLOW) else _on_disk(Path(source))
     ref = _ref_of_push(part, version, given)
-    fields = _complete({**given.fields, **_fields_in(meta)})
+    fields = _complete({**given.fields, **_fields_in(meta)}, ref)
     with (
         opened(state) as catalogue,
         given.files(terminal) as files,
@@ -153,6 +153,8 @@ def mark(
 ) -> None:
     """Put a version into a stage; `stable` says that its service serves everybody with it."""
     wanted, ref = _stage(stage, tuple(Stage)), version_named(name)
+    if wanted is Stage.CANARY:
+        raise UsageError(detail="only a rollout makes a version a canary: penstock release NAME/COMPONENT --version V.")
     with opened(state) as catalogue:
         version = catalogue.move(ref, wanted, actor=actor or os_user(), reason=reason)
     Terminal(output).answer(version.as_json(), [f"{version.reference} is {version.stage}"])
@@ -276,11 +278,13 @@ def _fields_in(file: Path | None) -> dict[str, Any]:
     return {} if file is None else fields_in(file, partial(InvalidMetadata, field=file.name), "author: ann")
 
 
-def _complete(fields: dict[str, Any]) -> dict[str, Any]:
+def _complete(fields: dict[str, Any], ref: "Ref") -> dict[str, Any]:
     """Return the fields by our names; raise InvalidMetadata before anything large is fetched for nothing."""
-    from penstock.registry.foreign import renamed  # noqa: PLC0415 - `penstock --help` must not pay for it
+    from penstock.registry.foreign import check_number, renamed  # noqa: PLC0415 - `penstock --help` must not pay for it
     from penstock.registry.metadata import Metadata  # noqa: PLC0415 - as above
 
+    assert isinstance(ref.selector, SemVer)  # noqa: S101 - what is pushed has a number
+    check_number(fields, ref.selector)
     ours = renamed(fields)
     Metadata.from_json(ours)
     return ours

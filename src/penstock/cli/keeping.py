@@ -234,5 +234,5 @@ def _objects(lines: Iterable[str]) -> Iterator[object]:
     for line in lines:
         try:
             yield json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield line

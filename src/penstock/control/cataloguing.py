@@ -106,8 +106,8 @@ class Catalogue:
     ) -> Pushed:
         """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
 
-        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable` it comes as `move` brings it
-        there. Raises InvalidMetadata, UnsafeArtifact, SignatureRefused, PrecedenceTaken, NameTaken, for a stable one
+        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable`, and out of `registered`
+        where it was that before, it comes as `move` brings it there. Raises InvalidMetadata, UnsafeArtifact, SignatureRefused, PrecedenceTaken, NameTaken, for a stable one
         Incompatible and Quarantined, and what the stores raise.
         """
         is_stable = stage is Stage.STABLE
@@ -125,7 +125,8 @@ class Catalogue:
             dry_run=dry_run,
             on_progress=on_progress,
         )
-        if not is_stable or pushed.version.promoted_at is not None:
+        wants_verified = stage is Stage.VERIFIED and pushed.version.stage is Stage.REGISTERED
+        if not wants_verified and (not is_stable or pushed.version.promoted_at is not None):
             return pushed
         if dry_run:
             return replace(pushed, version=replace(pushed.version, stage=stage))

@@ -85,7 +85,10 @@ class ArtifactStore(Protocol):
         ...
 
     def pull(self, digest: str, into: Path, *, on_progress: Progress = silent) -> Manifest:
-        """Write an artifact's files below `into`, which is made; files that are there with the right content are kept."""
+        """Write an artifact's files below `into`, which is made; files that are there with the right content are kept.
+
+        A folder that holds files which are not the artifact's raises ConflictError, and nothing is written.
+        """
         ...
 
     def read(self, sha256: str) -> Iterator[bytes]:

@@ -54,7 +54,7 @@ def check_number(written: Mapping[str, Any], version: SemVer) -> None:
     except InvalidSemVer:  # a name of another kind contradicts nothing
         return
     if differs:
-        raise InvalidMetadata(field="version", why=f"it says {said}, its folder {version}")
+        raise InvalidMetadata(field="version", why=f"it says {said}, not {version}")
 
 
 def renamed(written: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from penstock.registry.version import Version
 def check_free(wanted: Version, taken: Version) -> None:
     """Refuse a version whose precedence another one has; PrecedenceTaken. The very same one is not refused."""
     if not taken.is_same_as(wanted) or taken.removed_at is not None:
-        why = "was removed" if taken.removed_at else "is there already"
+        differs = "metadata" if taken.digest == wanted.digest else "files"
+        why = "was removed" if taken.removed_at else f"is there already, with other {differs}"
         raise PrecedenceTaken(wanted=wanted.reference, taken=taken.name, why=why)
 
 

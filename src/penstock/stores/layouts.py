@@ -29,7 +29,7 @@ class DiskLayouts:
     def read(self, root: Path) -> Tree:
         entries = _entries(root)
         found = list(_of_component(entries, None)) or [
-            laid for folder in entries if _is_folder(folder) for laid in _of_component(_entries(folder), folder.name)
+            laid for folder in entries if _is_folder(folder) for laid in _of_component(_listed(folder), folder.name)
         ]
         if not found:
             raise UsageError(
@@ -41,10 +41,14 @@ class DiskLayouts:
 
     def fields(self, laid: Laid) -> Mapping[str, Any]:
         """What Triton is told about the model comes as the field `config.pbtxt`."""
-        fields = dict(_written(laid.folder / _VERSION_FILE))
         config = laid.folder.parent / _MODEL_FILE
-        if config.is_file() and not config.is_symlink():
-            fields.setdefault(_MODEL_FILE, config.read_text(encoding="utf-8", errors="replace"))
+        try:
+            fields = dict(_written(laid.folder / _VERSION_FILE))
+            if config.is_file() and not config.is_symlink():
+                fields.setdefault(_MODEL_FILE, config.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            name = Path(error.filename or config).name
+            raise InvalidMetadata(field=name, why=f"it cannot be read: {error.strerror}") from None
         return fields
 
 
@@ -52,15 +56,15 @@ def _of_component(entries: list[Path], component: str | None) -> Iterator[Laid]:
     """Yield the versions among the entries of a component's folder. An empty folder is none: ensembles of Triton have such."""
     for folder in entries:
         version = _version(folder.name)
-        if version is not None and _is_folder(folder) and _entries(folder):
-            is_numbered = folder.name.isdigit() and not (folder / _VERSION_FILE).exists()
+        if version is not None and _is_folder(folder) and _has_entries(folder):
+            is_numbered = folder.name.isdigit() and _VERSION_FILE not in {entry.name for entry in _listed(folder)}
             yield Laid(component, version, folder, _size_bytes(folder), is_numbered)
 
 
 def _left_alone(root: Path, entries: list[Path], found: list[Laid]) -> Iterator[str]:
     folders = {laid.folder for laid in found}
     components = {laid.folder.parent for laid in found} - {root}
-    inner = [entry for folder in components for entry in _entries(folder)]
+    inner = [entry for folder in components for entry in _listed(folder)]
     for entry in [*entries, *inner]:
         if entry not in folders | components and entry.name != _MODEL_FILE:
             yield str(entry.relative_to(root))
@@ -71,6 +75,22 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(detail=f"{folder} cannot be read as a folder: {error.strerror}.") from None
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the entries of a folder within the tree; one that cannot be read keeps nothing else from coming in."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _has_entries(folder: Path) -> bool:
+    """Whether something is in a folder; one that cannot be read is refused when it is to be stored."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return True
 
 
 def _is_folder(entry: Path) -> bool:
@@ -100,8 +120,6 @@ def _written(file: Path) -> dict[str, Any]:
         # NaN is no number in JSON and none to us; as a word it is at least kept.
         content = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=str)
         canonical_json(content)
-    except OSError as error:
-        raise InvalidMetadata(field=file.name, why=f"it cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidMetadata(field=file.name, why=f"it is not JSON: {error}") from None
     if not isinstance(content, dict):

@@ -71,7 +71,10 @@ def findings_in(
     `module.name`. Raises InvalidArtifact for what is no artifact.
     """
     look = _Look(allow_pickles=allow_pickles, allowed_names=frozenset(allowed_names))
-    return tuple(sorted({finding for file in files_of(source) for finding in look.at_file(file)}))
+    try:
+        return tuple(sorted({finding for file in files_of(source) for finding in look.at_file(file)}))
+    except OSError as error:
+        raise InvalidArtifact(source=error.filename or source, why=f"it cannot be read: {error.strerror}") from None
 
 
 class _Look:
@@ -163,6 +166,8 @@ class _Look:
 
 
 def _at_safetensors(file: SourceFile) -> Iterator[Finding]:
+    with file.place.open("rb"):  # says itself that it cannot be read
+        pass
     try:
         with safe_open(file.place, framework="numpy"):
             pass

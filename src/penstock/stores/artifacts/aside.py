@@ -17,6 +17,11 @@ _PREFIX = ".aside-"
 _READ_ONLY = 0o444
 
 
+def is_aside(path: Path) -> bool:
+    """Whether a file is in the making, or was when its writer died."""
+    return path.name.startswith(_PREFIX)
+
+
 class Aside:
     """One file in the making; leaving the `with` without putting it in place removes it.
 

@@ -15,6 +15,7 @@ from penstock.kernel.errors import (
     ArtifactChanged,
     ArtifactDamaged,
     ArtifactsUnwritable,
+    ConflictError,
     InvalidArtifact,
     NameTaken,
     UnknownArtifact,
@@ -25,7 +26,7 @@ from penstock.kernel.semver import SemVer
 from penstock.ports.artifacts import GRACE_S, Progress, Swept, silent
 from penstock.registry.manifest import ArtifactFile, Manifest, checked_digest, hex_of
 from penstock.registry.naming import Name
-from penstock.stores.artifacts.aside import Aside, clear_abandoned, make_folder
+from penstock.stores.artifacts.aside import Aside, clear_abandoned, is_aside, make_folder
 from penstock.stores.artifacts.shelf import Shelf
 from penstock.stores.artifacts.source import CHUNK_BYTES, HashBeside, SourceFile, files_of
 
@@ -139,6 +140,7 @@ class ShelvedArtifacts:
         manifest = self.manifest(digest)
         tally = _Tally(manifest.size_bytes, on_progress)
         try:
+            _check_no_others(into, manifest)
             for folder in {(into / file.path).parent for file in manifest.files}:
                 clear_abandoned(folder)
             for file in manifest.files:
@@ -267,6 +269,16 @@ class _Pushing:
             if sha256 is None:
                 self._known_sizes.add(file.size_bytes)
             return digest.hexdigest()
+
+
+def _check_no_others(into: Path, manifest: Manifest) -> None:
+    """Refuse a folder that holds files of something else: nobody could tell any more what is whose."""
+    ours = {into / file.path for file in manifest.files}
+    for file in into.rglob("*"):
+        if file not in ours and not is_aside(file) and not file.is_dir():
+            raise ConflictError(
+                detail=f"{into} holds {file.relative_to(into)}, which is not of what is pulled; choose a new folder."
+            )
 
 
 class _Tally:

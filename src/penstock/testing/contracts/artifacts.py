@@ -14,6 +14,7 @@ from penstock.kernel.errors import (
     ArtifactDamaged,
     ArtifactsUnreachable,
     ArtifactsUnwritable,
+    ConflictError,
     InvalidArtifact,
     InvalidDigest,
     NameTaken,
@@ -221,6 +222,15 @@ class ArtifactsContract:
         store.pull(manifest.digest, here)
         assert contents_of(here) == _FILES
         assert (here / "config.json").stat().st_ino == before.st_ino
+
+    def test_a_pull_leaves_a_folder_with_other_files_alone(
+        self, store: ArtifactStore, source: Path, tmp_path: Path
+    ) -> None:
+        manifest = store.push(source)
+        here = written(tmp_path / "here", {"of/another": b"version"})
+        with pytest.raises(ConflictError, match="holds of/another"):
+            store.pull(manifest.digest, here)
+        assert contents_of(here) == {"of/another": b"version"}
 
     def test_a_pull_does_not_follow_a_link_out_of_its_folder(
         self, store: ArtifactStore, source: Path, tmp_path: Path

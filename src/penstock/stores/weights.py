@@ -1,7 +1,7 @@
 """Weights by version number, for model servers: all they need is access to the store of artifacts.
 
-The store says which artifact a version is (`penstock push` told it), the node's cache fetches and checks it. No control
-plane and no registry is asked, and what this node has once loaded it loads again while the store is down.
+The store says at each load which artifact a version is (`penstock push` told it), the node's cache fetches and checks it. No
+control plane and no registry is asked. While the store is down, what it said last counts: this node loads again what it has.
 """
 
 import contextlib
@@ -11,7 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from penstock.kernel.errors import ArtifactsUnwritable, UnknownArtifact, UnknownName
+from penstock.kernel.errors import (
+    ArtifactDamaged,
+    ArtifactsUnreachable,
+    ArtifactsUnwritable,
+    UnknownArtifact,
+    UnknownName,
+)
 from penstock.kernel.names import checked_component, checked_service
 from penstock.kernel.semver import SemVer
 from penstock.registry.naming import Name
@@ -103,17 +109,24 @@ class Weights:
         return leased
 
     def _digest(self, name: Name) -> str:
-        """Return which artifact a version is. It never changes, so that the store is asked once."""
-        kept = self._folder / "names" / self._origin / name.path
-        with contextlib.suppress(OSError, ValueError):
-            found, digest = Name.read(kept.read_bytes())
-            if found == name:
-                return digest
-        digest = self._store.named(name)
+        """Return which artifact a version is: what the store says, or said last where it does not answer now."""
+        path = self._folder / "names" / self._origin / name.path
+        kept = _read(path, name)
         try:
-            _write(kept, name.text(digest))
-        except OSError as error:
-            raise ArtifactsUnwritable(store=self._folder, why=error.strerror or str(error)) from error
+            digest = self._store.named(name)
+        except (ArtifactsUnreachable, ArtifactDamaged):
+            if kept is None:
+                raise
+            return kept
+        except UnknownName:
+            if kept is None or self._store.names():  # names are never removed: one without any is a share not mounted
+                raise
+            return kept
+        if digest != kept:
+            try:
+                _write(path, name.text(digest))
+            except OSError as error:
+                raise ArtifactsUnwritable(store=self._folder, why=error.strerror or str(error)) from error
         return digest
 
     @property
@@ -132,6 +145,14 @@ def _state() -> Path:
 def _home(variable: str, default: str) -> Path:
     """Return our folder of that kind. Source: XDG Base Directory Specification."""
     return Path(os.environ.get(variable) or Path.home() / default) / "penstock"
+
+
+def _read(path: Path, name: Name) -> str | None:
+    """Return the digest that was noted for a name, or None."""
+    with contextlib.suppress(OSError, ValueError):
+        found, digest = Name.read(path.read_bytes())
+        return digest if found == name else None
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx2
 import obstore
@@ -103,6 +103,12 @@ class TestBucket(_OverObstore):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
             yield
+
+    def test_nothing_is_tried_again_once_a_silent_bucket_has_cost_one_request(self) -> None:
+        store = cast("ShelvedArtifacts", self.open_store())
+        retries = cast("BucketShelf", store._shelf)._store.retry_config  # type: ignore[union-attr]  # it is S3's
+        assert retries is not None
+        assert retries["retry_timeout"] < timedelta(seconds=30)  # obstore's own limit of one request
 
     def test_a_push_makes_the_artifact_that_it_found_young_again(self, source: Path) -> None:
         digest = self.open_store().push(source).digest

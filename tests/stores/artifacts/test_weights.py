@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from penstock import Slot, Weights
 from penstock.cli.running import state_folder
 from penstock.control.cataloguing import Catalogue
 from penstock.kernel.errors import (
+    ArtifactDamaged,
     ArtifactsUnwritable,
     CacheTooSmall,
     InvalidArtifactStore,
@@ -137,10 +139,44 @@ def test_damage_that_does_not_show_is_found_on_load_and_fetched_again(place: Pat
     assert contents_of(held) == FILES
     damage(held / "weights/m.safetensors", quietly=True)
     place.rename(tmp_path / "away")
+    place.mkdir()
     with pytest.raises(UnknownName, match=r"it has nothing of tts/vocoder\."):
         load("1.3.0")
+    place.rmdir()
     (tmp_path / "away").rename(place)
     assert load("1.3.0") == FILES
+
+
+def test_the_store_is_believed_not_what_was_noted_when_it_was_another_one(place: Path, tmp_path: Path) -> None:
+    load = weights_of(tmp_path, place).load("vocoder", contents_of)
+    assert load("1.3.0") == FILES
+    place.rename(tmp_path / "away")
+    publish(open_artifacts(place, SystemClock()), written(tmp_path / "second", {"a": b"second"}), "1.3.0")
+    for weights in (load, weights_of(tmp_path, place).load("vocoder", contents_of)):
+        assert weights("1.3.0") == {"a": b"second"}
+
+
+@pytest.mark.parametrize("leave", [lambda _: None, Path.mkdir])
+def test_what_is_here_is_loaded_while_the_share_is_not_mounted(
+    place: Path, tmp_path: Path, leave: Callable[[Path], None]
+) -> None:
+    weights_of(tmp_path, place).folder("vocoder", "1.3.0")
+    place.rename(tmp_path / "away")
+    leave(place)
+    load = weights_of(tmp_path, place).load("vocoder", contents_of)
+    assert load("1.3.0") == FILES
+    with pytest.raises(UnknownName, match=r"it has nothing of tts/vocoder\."):
+        load("1.4.0")
+
+
+def test_what_is_here_is_loaded_while_its_name_in_the_store_is_damaged(place: Path, tmp_path: Path) -> None:
+    name = place / "names" / "tts" / "vocoder" / "1.3.0"
+    weights_of(tmp_path, place).folder("vocoder", "1.3.0")
+    name.chmod(0o644)
+    name.write_bytes(b"{}")
+    assert weights_of(tmp_path, place).load("vocoder", contents_of)("1.3.0") == FILES
+    with pytest.raises(ArtifactDamaged):
+        Weights("tts", place, cache=tmp_path / "another node").folder("vocoder", "1.3.0")
 
 
 def test_a_damaged_note_of_a_name_is_renewed(place: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_versions_that_are_refused_are_named_and_the_others_come_in(
         "vocoder/v2.1.0": "symbolic link",
         "vocoder/v2.2.0": "version.json: it is not JSON",
         "vocoder/v2.3.0": "'beta' is neither stable nor unstable",
-        "vocoder/v2.4.0": "it says 1.4.0, its folder 2.4.0",
+        "vocoder/v2.4.0": "it says 1.4.0, not 2.4.0",
         "vocoder/v2.5.0": "requires: it must be an object",
         "vocoder/v1.3.0": "vocoder/1.3.0 has that number already",
         "BigVGAN/v1.0.0": "'BigVGAN' cannot name a component",

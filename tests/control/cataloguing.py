@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -54,9 +54,9 @@ class Look:
 
     proving = staticmethod(proving)
 
-    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
+    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
         assert key is None
-        check_safe(source, allow_pickles=allow_pickles)
+        check_safe(source, allow_pickles=allow_pickles, allowed_names=allow_names)
 
     def manifest(self, source: Path) -> Manifest:
         return manifest_of(source)

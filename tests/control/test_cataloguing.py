@@ -34,7 +34,7 @@ def names(catalogue: Catalogue) -> set[str]:
 def check_whole(catalogue: Catalogue, into: Path) -> None:
     """Every version that is there can be pulled."""
     for version in catalogue.registry.versions(Query()):
-        catalogue.pull(Ref.parse(version.reference), into / str(version.version))
+        catalogue.pull(Ref.parse(version.reference), into / version.name)
     catalogue.registry.verify()
 
 

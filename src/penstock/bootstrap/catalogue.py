@@ -1,7 +1,7 @@
 """The registry, the store of files, and what fills them. No control plane has to run, and none is imported."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from penstock.control.cataloguing import Catalogue, Parts
 from penstock.ports.artifacts import ArtifactStore
 from penstock.ports.registry import RegistryStore
 from penstock.registry.manifest import Manifest
+from penstock.stores.artifacts.aside import Aside, clear_abandoned
 from penstock.stores.artifacts.places import open_artifacts
 from penstock.stores.artifacts.source import manifest_of
 from penstock.stores.clock import SystemClock
@@ -59,13 +60,25 @@ def mlflow_at(state_dir: Path) -> MlflowModels:
     return MlflowModels(state_dir / "fetching")
 
 
+def write_whole(file: Path, lines: Iterable[str]) -> int:
+    """Write a file whole or not at all; return how many lines it has. Raises OSError."""
+    n_lines = 0
+    clear_abandoned(file.parent)
+    with Aside(file.parent) as aside:
+        for line in lines:
+            aside.write(f"{line}\n".encode())
+            n_lines += 1
+        aside.replace(file, mode=0o644)
+    return n_lines
+
+
 class _Look:
     """At files that are to be stored or handed out."""
 
     proving = staticmethod(proving)
 
-    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
-        check_safe(source, allow_pickles=allow_pickles)
+    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
+        check_safe(source, allow_pickles=allow_pickles, allowed_names=allow_names)
         if key is not None:
             check_signature(source, key)
 

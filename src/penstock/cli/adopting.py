@@ -9,7 +9,7 @@ from penstock.cli import told
 from penstock.cli.asked import service_and_component
 from penstock.cli.client import os_user
 from penstock.cli.exit_codes import ExitCode
-from penstock.cli.options import TABLE, Actor, Output, Quiet, Reason, StateFolder
+from penstock.cli.options import TABLE, Actor, AllowNames, AllowPickles, Output, Quiet, Reason, StateFolder
 from penstock.cli.progress import shown
 from penstock.cli.running import state_folder
 from penstock.cli.terminal import Terminal
@@ -34,7 +34,6 @@ StableNumbers = Annotated[
     Numbers,
     typer.Option("--stable", help="Which are stable of a model server's bare numbers: the highest serves by default."),
 ]
-AllowPickles = Annotated[bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 
 
@@ -44,6 +43,7 @@ def adopt(
     stable: StableNumbers = Numbers.HIGHEST,
     *,
     allow_pickles: AllowPickles = False,
+    allow_name: AllowNames = None,
     dry_run: DryRun = False,
     output: Output = TABLE,
     state: StateFolder = None,
@@ -70,7 +70,8 @@ def adopt(
             numbers=stable,
             actor=actor or os_user(),
             reason=reason or f"adopted from {root.resolve().name}",
-            allow_pickles=allow_pickles,
+            allow_pickles=allow_pickles or bool(allow_name),
+            allow_names=allow_name or (),
             dry_run=dry_run,
             on_progress=tell,
         )

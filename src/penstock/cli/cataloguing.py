@@ -12,7 +12,7 @@ import typer
 from penstock.cli import told
 from penstock.cli.asked import fields_in
 from penstock.cli.client import os_user
-from penstock.cli.options import TABLE, Actor, Output, Quiet, Reason, StateFolder
+from penstock.cli.options import TABLE, Actor, AllowNames, AllowPickles, Output, Quiet, Reason, StateFolder
 from penstock.cli.progress import shown
 from penstock.cli.running import state_folder
 from penstock.cli.terminal import Terminal
@@ -22,6 +22,7 @@ from penstock.registry.stage import Stage
 
 if TYPE_CHECKING:
     from penstock.bootstrap.catalogue import OpenCatalogue
+    from penstock.registry.promotion import Promotion
     from penstock.registry.reference import Ref
 
 Part = Annotated[
@@ -67,7 +68,6 @@ Meta = Annotated[
 StageOption = Annotated[
     str, typer.Option("--stage", metavar="STAGE", help="Where it stands: registered, verified or stable.")
 ]
-AllowPickles = Annotated[bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")]
 Key = Annotated[
     Path | None,
     typer.Option(
@@ -85,6 +85,7 @@ def push(
     stage: StageOption = "registered",
     *,
     allow_pickles: AllowPickles = False,
+    allow_name: AllowNames = None,
     key: Key = None,
     dry_run: DryRun = False,
     output: Output = TABLE,
@@ -110,13 +111,14 @@ def push(
             stage=wanted,
             actor=actor or os_user(),
             reason=reason,
-            allow_pickles=allow_pickles,
+            allow_pickles=allow_pickles or bool(allow_name),
+            allow_names=allow_name or (),
             key=key,
             dry_run=dry_run,
             on_progress=tell,
         )
     said = {**pushed.version.as_json(), "is_new": pushed.is_new, "dry_run": dry_run}
-    terminal.answer(said, told.pushed(said))
+    terminal.answer(said, told.pushed(said, is_moved=pushed.is_moved))
 
 
 def pull(
@@ -152,12 +154,14 @@ def mark(
     reason: Reason = "",
 ) -> None:
     """Put a version into a stage; `stable` says that its service serves everybody with it."""
-    wanted, ref = _stage(stage, tuple(Stage)), version_named(name)
+    wanted, ref, terminal = _stage(stage, tuple(Stage)), version_named(name), Terminal(output)
     if wanted is Stage.CANARY:
         raise UsageError(detail="only a rollout makes a version a canary: penstock release NAME/COMPONENT --version V.")
     with opened(state) as catalogue:
         version = catalogue.move(ref, wanted, actor=actor or os_user(), reason=reason)
-    Terminal(output).answer(version.as_json(), [f"{version.reference} is {version.stage}"])
+        if wanted is Stage.QUARANTINED and catalogue.serves(version):
+            terminal.remark(told.STILL_SERVES.format(version=version.reference, of=f"{ref.service}/{ref.component}"))
+    terminal.answer(version.as_json(), [f"{version.reference} is {version.stage}"])
 
 
 def list_versions(name: str, filters: Mapping[str, Any], output: Output, state: Path | None) -> None:
@@ -174,11 +178,26 @@ def list_versions(name: str, filters: Mapping[str, Any], output: Output, state: 
 
 
 def show_version(name: str, output: Output, state: Path | None) -> None:
-    """Show what is known of a version."""
-    ref = ref_of(name)
+    """Show what is known of a version; of SERVICE@stable, where it is made of components, what they serve with."""
+    ref, is_whole = ref_of(name), "/" not in name.removeprefix("models:/")
     with opened(state) as catalogue:
+        components = catalogue.registry.services().get(ref.service, ())
+        if is_whole and components and ref.component not in components:
+            _show_serving(catalogue.serving(ref.service), ref, output)
+            return
         found = catalogue.detail(ref)
     Terminal(output).answer(found, told.version(found))
+
+
+def _show_serving(promotion: "Promotion | None", ref: "Ref", output: Output) -> None:
+    from penstock.registry.reference import Word  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    if promotion is None or ref.selector not in {Word.STABLE, Word.CHAMPION}:
+        why = "nothing was promoted yet" if promotion is None else "it is made of components"
+        named = f"{ref.service}/COMPONENT@{ref.selector}"
+        raise UsageError(detail=f"{ref.service}@{ref.selector} names no version: {why}; write {named}.")
+    said = promotion.as_json()
+    Terminal(output).answer(said, told.promotion(said))
 
 
 def rollback_plan(service: str, component: str | None, state: Path | None) -> dict[str, Any]:
@@ -238,7 +257,9 @@ def _on_disk(source: Path) -> _Given:
     if not source.exists():
         raise UsageError(detail=f"there is nothing at {source}.")
     beside = source / "version.json"
-    fields = _fields_in(beside if beside.is_file() else None)
+    if beside.is_symlink() and not beside.exists():
+        raise InvalidMetadata(field=beside.name, why=f"{beside} is a link that leads nowhere")
+    fields = _fields_in(beside if beside.exists() else None)
     return _Given(source.resolve().name, fields, lambda _terminal: nullcontext(source))
 
 
@@ -283,7 +304,7 @@ def _complete(fields: dict[str, Any], ref: "Ref") -> dict[str, Any]:
     from penstock.registry.foreign import check_number, renamed  # noqa: PLC0415 - `penstock --help` must not pay for it
     from penstock.registry.metadata import Metadata  # noqa: PLC0415 - as above
 
-    assert isinstance(ref.selector, SemVer)  # noqa: S101 - what is pushed has a number
+    assert isinstance(ref.selector, SemVer)  # noqa: S101 - a push names a version
     check_number(fields, ref.selector)
     ours = renamed(fields)
     Metadata.from_json(ours)

@@ -1,12 +1,12 @@
 """Commands on the registry as a whole, and on names in it: gc, registry. They need no control plane."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 from urllib.parse import urlsplit
 
 import typer
@@ -96,7 +96,7 @@ def export(
 
 @registry.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is stdin.", show_default=False)],
     output: Output = TABLE,
     state: StateFolder = None,
     actor: Actor = None,
@@ -104,21 +104,22 @@ def import_(
     reason: Reason = "",
 ) -> int:
     """Take in an export; what is there stays, and lines that contradict it are named."""
-    terminal = Terminal(output, quiet)
+    terminal, called = Terminal(output, quiet), "stdin" if str(file) == "-" else file.name
     try:
-        with file.open(encoding="utf-8") as lines:
-            n_lines = sum(1 for _ in lines)
-            lines.seek(0)
-            with opened(state) as catalogue, shown(terminal, "importing", in_bytes=False) as tell:
-                done = catalogue.take_in(
-                    _objects(lines),
-                    actor=actor or os_user(),
-                    reason=reason or f"imported from {file.name}",
-                    on_progress=lambda n: tell(n, n_lines),
-                )
+        with (
+            _opened(file) as (lines, n_lines),
+            opened(state) as catalogue,
+            shown(terminal, "importing", in_bytes=False) as tell,
+        ):
+            done = catalogue.take_in(
+                _objects(lines),
+                actor=actor or os_user(),
+                reason=reason or f"imported from {called}",
+                on_progress=lambda n: tell(n, n_lines),
+            )
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(detail=f"{file} cannot be read: {why}.") from None
+        raise UsageError(detail=f"{'stdin' if str(file) == '-' else file} cannot be read: {why}.") from None
     said = {"n_added": done.n_added, "n_present": done.n_present, "conflicts": list(done.conflicts)}
     terminal.answer(said, told.imported(said))
     return ExitCode.CONFLICT if done.conflicts else ExitCode.OK
@@ -214,19 +215,25 @@ def _span(written: str, option: str) -> timedelta:
 
 def _replace(file: Path, lines: Iterable[str]) -> int:
     """Write a file whole or not at all; return how many lines it has."""
-    aside, n_lines = file.with_name(file.name + ".part"), 0
+    from penstock.bootstrap.catalogue import write_whole  # noqa: PLC0415 - other commands must not pay for the drivers
+
     try:
-        with aside.open("w", encoding="utf-8") as written:
-            for line in lines:
-                written.write(line + "\n")
-                n_lines += 1
-            written.flush()
-            os.fsync(written.fileno())
-        aside.replace(file)
+        return write_whole(file, lines)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise UsageError(detail=f"{file} cannot be written: {error.strerror}.") from None
-    return n_lines
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[TextIO, int | None]]:
+    """Yield the lines of a file, `-` being stdin, and how many they are; None for what can be read only once."""
+    named: str | int = 0 if str(file) == "-" else str(file)
+    with open(named, encoding="utf-8", closefd=named != 0) as lines:
+        n_lines = None
+        if lines.seekable():
+            start = lines.tell()
+            n_lines = sum(1 for _ in lines)
+            lines.seek(start)
+        yield lines, n_lines
 
 
 def _objects(lines: Iterable[str]) -> Iterator[object]:

@@ -93,3 +93,7 @@ def run(args: Sequence[str]) -> int:
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,16 @@ StateFolder = Annotated[
         show_default=False,
     ),
 ]
+AllowPickles = Annotated[bool, typer.Option("--allow-pickles", help="Accept pickles that use harmless names only.")]
+AllowNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-name",
+        metavar="MODULE.NAME",
+        help="Accept pickles that use this name too; repeatable.",
+        show_default=False,
+    ),
+]
 
 TABLE = Format.TABLE
 LOCAL = DEFAULT_URL

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from penstock.cli.terminal import Terminal
 
-#: Is told (done, in all).
-Tell = Callable[[int, int], None]
+#: Is told (done, in all); None where nobody knows.
+Tell = Callable[[int, int | None], None]
 
 
 @contextmanager

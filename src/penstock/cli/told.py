@@ -7,6 +7,7 @@ from penstock.cli.terminal import columns
 
 ONLY_REGISTRY = "no control plane answers at {url}: only what the registry knows to be in use is sure to stay"
 NOT_ASKED = "{url} does not answer: what it alone keeps warm is not known"
+STILL_SERVES = "{version} serves on; `penstock rollback {of}` takes it away"
 _STEP = 1000.0
 
 
@@ -19,11 +20,13 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.4g} TB"
 
 
-def pushed(said: Mapping[str, Any]) -> Iterator[str]:
+def pushed(said: Mapping[str, Any], *, is_moved: bool) -> Iterator[str]:
     """Yield what a push did."""
     what = f"{reference(said)} ({said['stage']}, {size(said['size_bytes'])}, {said['digest']})"
     if said["dry_run"]:
         yield f"could be pushed: {what}" if said["is_new"] else f"is there already: {what}"
+    elif is_moved:
+        yield f"is there already, and is {said['stage']} now: {what}"
     else:
         yield f"registered {what}" if said["is_new"] else f"nothing to do, it is there already: {what}"
 
@@ -68,6 +71,15 @@ def version(found: Mapping[str, Any]) -> Iterator[str]:
     yield from columns(((name, _text(value)) for name, value in found["metadata"].items()), indent="  ")
     if found["missing"]:
         yield f"  not known: {', '.join(found['missing'])}"
+
+
+def promotion(said: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a service serves with."""
+    yield f"{said['service']}   release {said['number']}"
+    yield f"  since {said['at']} by {said['actor']}: {said['reason'] or 'no reason'}"
+    yield from columns(said["versions"].items(), indent="  ")
+    if said["unhealthy"]:
+        yield f"  found against it: {said['unhealthy']}"
 
 
 def collected(said: Mapping[str, Any]) -> Iterator[str]:

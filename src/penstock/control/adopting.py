@@ -5,7 +5,7 @@ what has happened to a version since it was registered is never undone.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ class _Wish:
     actor: str
     reason: str
     allow_pickles: bool
+    allow_names: Collection[str]
     dry_run: bool
 
 
@@ -120,16 +121,17 @@ class Adopting:
         actor: str,
         reason: str,
         allow_pickles: bool = False,
+        allow_names: Collection[str] = (),
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Adopted:
         """Take the tree at `root` over.
 
         `component`: what it is called where the tree is that of one; else `model`. `numbers`: which versions are stable where
-        a model server only numbers them. `allow_pickles`: accept those that use harmless names only. Raises UsageError for a
+        a model server only numbers them. `allow_pickles`: accept those that use harmless names only, and `allow_names`. Raises UsageError for a
         tree that cannot be meant, and what the stores raise.
         """
-        wish = _Wish(service, component, root, numbers, actor, reason, allow_pickles, dry_run)
+        wish = _Wish(service, component, root, numbers, actor, reason, allow_pickles, allow_names, dry_run)
         tree = self._layouts.read(root)
         _check_meant(wish, tree)
         versions, refused = self._take_all(wish, tree, on_progress)
@@ -162,7 +164,11 @@ class Adopting:
             folder, number = str(laid.folder.relative_to(tree.root)), (laid.component, laid.version)
             try:
                 if number in taken:
-                    raise PrecedenceTaken(wanted=folder, taken=taken[number].folder, why="has that number already")
+                    raise PrecedenceTaken(
+                        wanted=folder,
+                        taken=taken[number].folder,
+                        why="has that number already, and no two versions may have equal precedence",
+                    )
                 tell = partial(_shifted, on_progress, done_bytes, total_bytes)
                 taken[number] = self._take(laid, folder, wish, is_stable=number in stable, tell=tell)
             except _ITS_OWN_FAULT as error:
@@ -190,6 +196,7 @@ class Adopting:
             actor=wish.actor,
             reason=wish.reason,
             allow_pickles=wish.allow_pickles,
+            allow_names=wish.allow_names,
             dry_run=wish.dry_run,
             on_progress=tell,
         )

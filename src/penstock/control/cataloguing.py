@@ -5,7 +5,7 @@ a collection gives the version up before it removes them. What is registered get
 it without the registry; a push that was killed before that is finished by pushing again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +29,7 @@ from penstock.registry.going_back import Candidate, choose_going_back, rollback_
 from penstock.registry.manifest import Manifest
 from penstock.registry.metadata import Metadata
 from penstock.registry.naming import Name
+from penstock.registry.promotion import Promotion
 from penstock.registry.query import Query
 from penstock.registry.reference import Ref
 from penstock.registry.release import WHOLE, set_name
@@ -41,8 +42,11 @@ from penstock.registry.version import Version
 class Look(Protocol):
     """What can be told of files before they are stored, or handed out."""
 
-    def check(self, source: Path, *, allow_pickles: bool, key: Path | None) -> None:
-        """Raise UnsafeArtifact, which names what is not safe to load, SignatureRefused where the key's owner did not sign it."""
+    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
+        """Raise UnsafeArtifact, which names what is not safe to load, SignatureRefused where the key's owner did not sign it.
+
+        `allow_names`: what pickles may use besides what is known to be harmless, as `module.name`.
+        """
         ...
 
     def proving(self, into: Path, key: Path, digest: str, *, called: str) -> AbstractContextManager[Path]:
@@ -75,10 +79,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What came of a push: the version as it is in the registry, and whether it is new there."""
+    """What came of a push: the version as it is in the registry, whether it is new there, or else went into another stage."""
 
     version: Version
     is_new: bool
+    is_moved: bool = False
 
 
 class Catalogue:
@@ -100,15 +105,17 @@ class Catalogue:
         actor: str,
         reason: str,
         allow_pickles: bool = False,
+        allow_names: Collection[str] = (),
         key: Path | None = None,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Pushed:
         """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
 
-        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable`, and out of `registered`
-        where it was that before, it comes as `move` brings it there. Raises InvalidMetadata, UnsafeArtifact, SignatureRefused, PrecedenceTaken, NameTaken, for a stable one
-        Incompatible and Quarantined, and what the stores raise.
+        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable` it comes as `move` brings it
+        there, and so does what is there already into `verified`, unless it is beyond. Raises InvalidMetadata, UnsafeArtifact,
+        SignatureRefused, PrecedenceTaken, NameTaken, IllegalStage, for a stable one Incompatible and Quarantined, and what the
+        stores raise.
         """
         is_stable = stage is Stage.STABLE
         draft = self.draft(ref, Metadata.from_json(fields), Stage.REGISTERED if is_stable else stage)
@@ -121,16 +128,18 @@ class Catalogue:
             actor=actor,
             reason=reason,
             allow_pickles=allow_pickles,
+            allow_names=allow_names,
             key=key,
             dry_run=dry_run,
             on_progress=on_progress,
         )
-        wants_verified = stage is Stage.VERIFIED and pushed.version.stage is Stage.REGISTERED
-        if not wants_verified and (not is_stable or pushed.version.promoted_at is not None):
+        if not _is_before(pushed.version, stage):
             return pushed
         if dry_run:
-            return replace(pushed, version=replace(pushed.version, stage=stage))
-        return replace(pushed, version=self.move(ref, stage, actor=actor, reason=reason))
+            moved = pushed.version.moved(stage, at=draft.registered_at, actor=actor, reason=reason)
+        else:
+            moved = self.move(ref, stage, actor=actor, reason=reason)
+        return Pushed(moved, pushed.is_new, is_moved=not pushed.is_new)
 
     def draft(self, ref: Ref, metadata: Metadata, stage: Stage = Stage.REGISTERED) -> Version:
         """Return the version that `ref` names as it would be registered now, without files yet."""
@@ -146,13 +155,14 @@ class Catalogue:
         actor: str,
         reason: str,
         allow_pickles: bool = False,
+        allow_names: Collection[str] = (),
         key: Path | None = None,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Pushed:
         """Store a folder or a file, and register it as `draft`, in its stage; doing it again changes nothing."""
         draft, parts = replace(draft, staged_by=actor, staged_why=reason), self._parts
-        parts.look.check(source, allow_pickles=allow_pickles, key=key)
+        parts.look.check(source, allow_pickles=allow_pickles, allow_names=allow_names, key=key)
         taken = self.known(draft)
         if taken is not None or dry_run:  # nothing is stored that would be refused
             wanted = _with_files(draft, parts.look.manifest(source))
@@ -220,6 +230,15 @@ class Catalogue:
             return found, self._parts.artifacts.pull(found.digest, into, on_progress=on_progress)
         with self._parts.look.proving(into, key, found.digest, called=found.reference) as folder:
             return found, self._parts.artifacts.pull(found.digest, folder, on_progress=on_progress)
+
+    def serving(self, service: str) -> Promotion | None:
+        """Return what a service serves everybody with, as far as the registry knows."""
+        return next(iter(self.registry.promotions(service, limit=1)), None)
+
+    def serves(self, version: Version) -> bool:
+        """Whether a version is part of that."""
+        promotion = self.serving(version.service)
+        return promotion is not None and promotion.versions.get(version.component) == str(version.version)
 
     def versions(self, query: Query) -> list[Version]:
         """Return what passes; NotFoundError where the service, or the component, that it names has no version at all."""
@@ -307,6 +326,13 @@ def _draft(service: str, component: str, version: SemVer, metadata: Metadata, at
 def _in_stage(version: Version, stage: Stage, at: datetime) -> Version:
     verified_at = at if stage is Stage.VERIFIED else None
     return replace(version, stage=stage, staged_at=at, verified_at=verified_at)
+
+
+def _is_before(version: Version, wanted: Stage) -> bool:
+    """Whether a version that is there has yet to come into the stage that it was pushed into."""
+    if wanted is Stage.STABLE:
+        return version.promoted_at is None
+    return wanted is Stage.VERIFIED and version.stage not in {Stage.VERIFIED, Stage.CANARY, Stage.STABLE}
 
 
 def _with_files(version: Version, manifest: Manifest) -> Version:

@@ -1,6 +1,6 @@
 """What must be known about a version before it is registered: who trained what, on what, how good it is, what it needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -11,6 +11,9 @@ from penstock.kernel.semver import Range, SemVer
 
 #: The largest number that is one in every program that reads JSON. Source: IEEE 754, binary64.
 _LARGEST = 2.0**1023 * (2 - 2.0**-52)
+
+#: Deeper than anybody writes, and far from where readers of JSON give up. Source: a choice.
+_DEEPEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Metadata:
                 field=missing[0],
                 why=f"it is missing (also: {', '.join(missing[1:])})" if missing[1:] else "it is missing",
             )
+        if (deep := next((name for name, value in fields.items() if _is_deep(value)), None)) is not None:
+            raise InvalidMetadata(field=deep, why=f"it is nested more than {_DEEPEST} deep")
         known = {name: _read(name, fields[name]) for name in _READERS if name in fields}
         extra = {name: value for name, value in fields.items() if name not in _READERS}
         return cls(**known, extra=extra, missing=missing)
@@ -89,6 +94,21 @@ class Metadata:
         fields = {name: _WRITERS.get(name, _same)(getattr(self, name)) for name in _READERS if name not in self.missing}
         empty = {name for name in OPTIONAL if not fields[name]}
         return {**self.extra, **{name: value for name, value in fields.items() if name not in empty}}
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [inner for outer in level for inner in _within(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _read(name: str, value: Any) -> Any:

@@ -14,9 +14,23 @@ from penstock.registry.version import Version
 def check_free(wanted: Version, taken: Version) -> None:
     """Refuse a version whose precedence another one has; PrecedenceTaken. The very same one is not refused."""
     if not taken.is_same_as(wanted) or taken.removed_at is not None:
-        differs = "metadata" if taken.digest == wanted.digest else "files"
-        why = "was removed" if taken.removed_at else f"is there already, with other {differs}"
+        why = (
+            "was removed, and its number stays taken"
+            if taken.removed_at
+            else f"is there already, {_differing(wanted, taken)}"
+        )
         raise PrecedenceTaken(wanted=wanted.reference, taken=taken.name, why=why)
+
+
+def _differing(wanted: Version, taken: Version) -> str:
+    """Return in what two versions of equal precedence differ."""
+    if str(wanted.version) != str(taken.version):
+        return "and no two versions may have equal precedence"
+    ours, theirs = wanted.metadata.as_json(), taken.metadata.as_json()
+    fields = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    files = "other files" if (wanted.digest, wanted.size_bytes) != (taken.digest, taken.size_bytes) else ""
+    metadata = f"other metadata ({', '.join(fields)})" if fields else ""
+    return f"with {' and '.join(filter(None, (files, metadata)))}"
 
 
 def check_present(version: Version) -> Version:

@@ -94,7 +94,10 @@ def _has_entries(folder: Path) -> bool:
 
 
 def _is_folder(entry: Path) -> bool:
-    return stat.S_ISDIR(entry.lstat().st_mode)
+    try:
+        return stat.S_ISDIR(entry.lstat().st_mode)
+    except OSError:  # in a folder that can be listed, and not entered
+        return False
 
 
 def _version(name: str) -> SemVer | None:

@@ -68,7 +68,7 @@ def findings_in(
     """Return why a folder or file is not safe to load, sorted; nothing where it is.
 
     `allow_pickles` accepts pickles that use only names known to be harmless; `allowed_names` adds names to these, as
-    `module.name`. Raises InvalidArtifact for what is no artifact.
+    `module.name`. Raises InvalidArtifact for what is no artifact, or cannot be read.
     """
     look = _Look(allow_pickles=allow_pickles, allowed_names=frozenset(allowed_names))
     try:

@@ -176,7 +176,7 @@ class VersionTaken(ConflictError):
 
 
 class PrecedenceTaken(VersionTaken):
-    """{wanted} cannot be registered: {taken} {why}, and no two versions may have equal precedence.
+    """{wanted} cannot be registered: {taken} {why}.
 
     Remedy: give it a higher version.
     """

@@ -108,7 +108,8 @@ class UnhealthyTarget(RefusedError):
 class UnsafeArtifact(RefusedError):
     """{source} is not safe to load: {findings}.
 
-    Remedy: save the weights as safetensors; where a pickle must be, allow it, and the names it uses, for that component.
+    Remedy: save the weights as safetensors; where a pickle must be, allow it with --allow-pickles,
+    and a name that it uses with --allow-name MODULE.NAME.
     """
 
     code = "unsafe-artifact"

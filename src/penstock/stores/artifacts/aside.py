@@ -62,14 +62,14 @@ class Aside:
         while rest:
             rest = rest[os.write(self.fd, rest) :]
 
-    def settle(self) -> None:
-        """Make the content read-only, and safe from a power cut."""
-        os.fchmod(self.fd, _READ_ONLY)
+    def settle(self, mode: int = _READ_ONLY) -> None:
+        """Make the content read-only unless it is told otherwise, and safe from a power cut."""
+        os.fchmod(self.fd, mode)
         os.fsync(self.fd)
 
-    def replace(self, target: Path) -> None:
+    def replace(self, target: Path, mode: int = _READ_ONLY) -> None:
         """Put it in place, over what is there, so that this survives a power cut."""
-        self.settle()
+        self.settle(mode)
         self.path.replace(target)
         fsync_folder(target.parent)
 
@@ -106,7 +106,7 @@ def clear_abandoned(folder: Path) -> None:
 
 def _asides(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        yield from (path for path in list(folder.iterdir()) if path.name.startswith(_PREFIX))
+        yield from (path for path in list(folder.iterdir()) if is_aside(path))
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,6 @@ from penstock.ports.clock import Clock
 from penstock.stores.artifacts.folder import FolderShelf
 from penstock.stores.artifacts.store import ShelvedArtifacts
 
-
 #: No request is tried again later than this. Source: less than obstore's 30 s for one request, so that a bucket that keeps
 #: silent is said after one of them; measured 30.0 s, and 181 s with obstore's own 180 s.
 _RETRYING = timedelta(seconds=25)

@@ -57,7 +57,9 @@ class Batch:
             return read(raw)
         except ValueError as error:
             self._leave_out(number, str(error))
-            return None
+        except RecursionError:
+            self._leave_out(number, "it is nested too deeply")
+        return None
 
     def _leave_out(self, number: int, why: str) -> None:
         self._left_out[number] = why

@@ -108,8 +108,8 @@ def _serve_components(asked: argparse.Namespace) -> None:
     from .pipeline import build_pipeline, speaker  # noqa: PLC0415 - as above
 
     listener = _listen(asked.host, asked.port)
-    pipeline = build_pipeline(Weights(asked.service).load)
     try:
+        pipeline = build_pipeline(Weights(asked.service).load)
         pipeline.swap({component: getattr(asked, component) for component in COMPONENTS})
     except PenstockError as error:
         raise NothingToServe(error.message, error.remedy) from error

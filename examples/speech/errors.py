@@ -29,7 +29,7 @@ class NothingToServe(SpeechError):
     """What Penstock says when a component's first version cannot be had."""
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}")
+        super().__init__(f"{message} Remedy: {remedy}")
 
 
 class AddressTaken(SpeechError):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,26 @@ def test_a_folder_that_cannot_be_written_is_named(speech_cache: Path) -> None:
         check=False,
     )
     assert (done.returncode, "/proc/voices" in done.stderr, len(done.stderr.strip().splitlines()[-1:])) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--service", "TTS"), "'TTS' cannot name a service."),
+        (("--service", "tts", "--acoustic", "soft"), "'soft' is not a semantic version"),
+        (("--service", "tts"), "it has nothing of tts/acoustic"),
+    ],
+)
+def test_a_server_that_has_nothing_to_serve_says_so(speech_cache: Path, tmp_path: Path, asked: Any, says: str) -> None:
+    done = subprocess.run(
+        command(*asked, "--port", "0"),
+        env=environment(speech_cache, PENSTOCK_STATE=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
 
 
 def test_good_versions_are_alike(tree: Path) -> None:

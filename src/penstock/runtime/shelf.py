@@ -175,7 +175,7 @@ class Shelf:
         try:
             return call(argument)
         except Exception as error:
-            why = f"its {what} raised {type(error).__name__}: {error}"
+            why = f"its {what} raised {type(error).__name__}: {str(error).rstrip('.')}"
             raise SwapRefused(slot=self.name, version=version, why=why, now=self.now()) from error
 
     def _check(self, version: str, check: Callable[[Any], object], model: object) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.control.adopting import Adopted, Adopting
 from penstock.control.cataloguing import Catalogue, Parts
-from penstock.ports.artifacts import ArtifactStore, Progress, silent
+from penstock.ports.artifacts import SAFE_ONLY, ArtifactStore, Progress, Trust, silent
 from penstock.registry.manifest import Manifest
 from penstock.registry.reference import Ref
 from penstock.registry.retention import Policy
@@ -54,9 +54,9 @@ class Look:
 
     proving = staticmethod(proving)
 
-    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
-        assert key is None
-        check_safe(source, allow_pickles=allow_pickles, allowed_names=allow_names)
+    def check(self, source: Path, trust: Trust) -> None:
+        assert trust == SAFE_ONLY
+        check_safe(source)
 
     def manifest(self, source: Path) -> Manifest:
         return manifest_of(source)

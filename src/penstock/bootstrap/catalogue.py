@@ -1,7 +1,7 @@
 """The registry, the store of files, and what fills them. No control plane has to run, and none is imported."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from penstock.bootstrap.state import make_folder
 from penstock.control.adopting import Adopting
 from penstock.control.cataloguing import Catalogue, Parts
-from penstock.ports.artifacts import ArtifactStore
+from penstock.ports.artifacts import ArtifactStore, Trust
 from penstock.ports.registry import RegistryStore
 from penstock.registry.manifest import Manifest
 from penstock.stores.artifacts.aside import Aside, clear_abandoned
@@ -77,10 +77,10 @@ class _Look:
 
     proving = staticmethod(proving)
 
-    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
-        check_safe(source, allow_pickles=allow_pickles, allowed_names=allow_names)
-        if key is not None:
-            check_signature(source, key)
+    def check(self, source: Path, trust: Trust) -> None:
+        check_safe(source, allow_pickles=trust.pickles or bool(trust.names), allowed_names=trust.names)
+        if trust.key is not None:
+            check_signature(source, trust.key)
 
     def manifest(self, source: Path) -> Manifest:
         return manifest_of(source)

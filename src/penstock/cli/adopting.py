@@ -7,6 +7,7 @@ import typer
 
 from penstock.cli import told
 from penstock.cli.asked import service_and_component
+from penstock.cli.cataloguing import trusting
 from penstock.cli.client import os_user
 from penstock.cli.exit_codes import ExitCode
 from penstock.cli.options import TABLE, Actor, AllowNames, AllowPickles, Output, Quiet, Reason, StateFolder
@@ -70,8 +71,7 @@ def adopt(
             numbers=stable,
             actor=actor or os_user(),
             reason=reason or f"adopted from {root.resolve().name}",
-            allow_pickles=allow_pickles or bool(allow_name),
-            allow_names=allow_name or (),
+            trust=trusting(allow_pickles, allow_name),
             dry_run=dry_run,
             on_progress=tell,
         )

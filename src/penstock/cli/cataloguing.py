@@ -22,6 +22,7 @@ from penstock.registry.stage import Stage
 
 if TYPE_CHECKING:
     from penstock.bootstrap.catalogue import OpenCatalogue
+    from penstock.ports.artifacts import Trust
     from penstock.registry.promotion import Promotion
     from penstock.registry.reference import Ref
 
@@ -96,7 +97,7 @@ def push(
 ) -> None:
     """Store the files of a version, and register it; pushing it again changes nothing."""
     terminal, wanted, part = Terminal(output, quiet), _stage(stage, _PUSHED), _part(name)
-    given = _in_mlflow(source, state) if source.startswith(_MLFLOW) else _on_disk(Path(source))
+    given = _given(source, state)
     ref = _ref_of_push(part, version, given)
     fields = _complete({**given.fields, **_fields_in(meta)}, ref)
     with (
@@ -111,9 +112,7 @@ def push(
             stage=wanted,
             actor=actor or os_user(),
             reason=reason,
-            allow_pickles=allow_pickles or bool(allow_name),
-            allow_names=allow_name or (),
-            key=key,
+            trust=trusting(allow_pickles, allow_name, key),
             dry_run=dry_run,
             on_progress=tell,
         )
@@ -251,6 +250,17 @@ class _Given:
     called: str
     fields: Mapping[str, Any]
     files: Callable[[Terminal], AbstractContextManager[Path]]
+
+
+def trusting(pickles: bool, names: list[str] | None, key: Path | None = None) -> "Trust":
+    """Return what of files is believed."""
+    from penstock.ports.artifacts import Trust  # noqa: PLC0415 - `penstock --help` must not pay for it
+
+    return Trust(pickles, tuple(names or ()), key)
+
+
+def _given(source: str, state: Path | None) -> _Given:
+    return _in_mlflow(source, state) if source.startswith(_MLFLOW) else _on_disk(Path(source))
 
 
 def _on_disk(source: Path) -> _Given:

@@ -22,38 +22,54 @@ def status(name: Name, output: Output = TABLE, api: Url = LOCAL) -> None:
     _show(output, api, service_path(name), wording.summary)
 
 
+Listed = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SERVICE[/COMPONENT]", help="List the versions of this in the registry.", show_default=False
+    ),
+]
+InStage = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="In this stage now.", show_default=False)]
+Owner = Annotated[str | None, typer.Option("--owner", metavar="WHO", help="Exactly this owner.", show_default=False)]
+Language = Annotated[
+    str | None, typer.Option("--language", metavar="LANG", help="Speaks it, e.g. zh.", show_default=False)
+]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="TEXT",
+        help="Found in version, author, owner, change note or training set, in any case.",
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Registered then or later, e.g. 2026-01-31 or 2026-01-31T12:00Z.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=0, max=_MANY, help="At most so many.", show_default=False),
+]
+Offset = Annotated[
+    int | None,
+    typer.Option("--offset", metavar="N", min=0, max=_MANY, help="Pass over so many first.", show_default=False),
+]
+
+
 def list_services(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SERVICE[/COMPONENT]", help="List the versions of this in the registry.", show_default=False
-        ),
-    ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="In this stage now.", show_default=False)] = None,
-    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Exactly this owner.", show_default=False)] = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="LANG", help="Speaks it, e.g. zh.", show_default=False)
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Found in version, author, owner, change note or training set, in any case.",
-            show_default=False,
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Registered then or later, e.g. 2026-01-31 or 2026-01-31T12:00Z.", show_default=False
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=_MANY, help="At most so many.", show_default=False)
-    ] = None,
-    offset: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=_MANY, help="Pass over so many first.", show_default=False)
-    ] = None,
+    name: Listed = None,
+    stage: InStage = None,
+    owner: Owner = None,
+    language: Language = None,
+    text: Text = None,
+    since: Since = None,
+    limit: Limit = None,
+    offset: Offset = None,
     *,
     marked: Annotated[bool, typer.Option("--marked", help="Only those that wait for their deletion.")] = False,
     removed: Annotated[bool, typer.Option("--removed", help="Also those that were removed.")] = False,

@@ -85,18 +85,18 @@ def simulate(
 
     terminal.answer(answer, forecast.lines(answer))
     if file is not None and told:
-        _draw(file, forecast.headline(answer), told)
-        terminal.remark(f"plot: {file}")
+        _draw(file, forecast.headline(answer), told, terminal)
     return ExitCode.OK if complete else ExitCode.INTERRUPTED
 
 
-def _draw(file: Path, headline: str, told: dict["Fault", list["Told"]]) -> None:
+def _draw(file: Path, headline: str, told: dict["Fault", list["Told"]], terminal: Terminal) -> None:
     from penstock.cli.forecast_plot import draw  # noqa: PLC0415 - matplotlib takes its time
 
     try:
         draw(file, headline, told)
     except OSError as error:
         raise UsageError(detail=f"--plot {str(file)!r} cannot be written: {error.strerror}.") from None
+    terminal.remark(f"plot: {file}")
 
 
 def _told(

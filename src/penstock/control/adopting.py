@@ -5,7 +5,7 @@ what has happened to a version since it was registered is never undone.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from penstock.control.cataloguing import Catalogue
 from penstock.kernel.errors import ConflictError, PenstockError, PrecedenceTaken, RefusedError, UsageError
 from penstock.kernel.semver import SemVer
-from penstock.ports.artifacts import Progress, silent
+from penstock.ports.artifacts import SAFE_ONLY, Progress, Trust, silent
 from penstock.ports.clock import Clock
 from penstock.ports.layouts import Laid, Layouts, Tree
 from penstock.registry.adoption import Course, course_of
@@ -39,8 +39,7 @@ class _Wish:
     numbers: Numbers
     actor: str
     reason: str
-    allow_pickles: bool
-    allow_names: Collection[str]
+    trust: Trust
     dry_run: bool
 
 
@@ -120,18 +119,16 @@ class Adopting:
         numbers: Numbers = Numbers.HIGHEST,
         actor: str,
         reason: str,
-        allow_pickles: bool = False,
-        allow_names: Collection[str] = (),
+        trust: Trust = SAFE_ONLY,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Adopted:
         """Take the tree at `root` over.
 
         `component`: what it is called where the tree is that of one; else `model`. `numbers`: which versions are stable where
-        a model server only numbers them. `allow_pickles`: accept those that use harmless names only, and `allow_names`. Raises UsageError for a
-        tree that cannot be meant, and what the stores raise.
+        a model server only numbers them. Raises UsageError for a tree that cannot be meant, and what the stores raise.
         """
-        wish = _Wish(service, component, root, numbers, actor, reason, allow_pickles, allow_names, dry_run)
+        wish = _Wish(service, component, root, numbers, actor, reason, trust, dry_run)
         tree = self._layouts.read(root)
         _check_meant(wish, tree)
         versions, refused = self._take_all(wish, tree, on_progress)
@@ -143,11 +140,8 @@ class Adopting:
                 self._carry_out(course, wish)
         for step in course.releases:
             serving |= step
-        stages = _stages(course)
         return Adopted(
-            versions=tuple(
-                replace(taken, stage=stages.get(taken.version.reference, taken.stage)) for taken in versions
-            ),
+            versions=_staged(versions, course),
             promoted=tuple(map(_numbers, course.releases)),
             unfit={version.reference: why for version, why in course.unfit},
             refused=refused,
@@ -195,8 +189,7 @@ class Adopting:
             laid.folder,
             actor=wish.actor,
             reason=wish.reason,
-            allow_pickles=wish.allow_pickles,
-            allow_names=wish.allow_names,
+            trust=wish.trust,
             dry_run=wish.dry_run,
             on_progress=tell,
         )
@@ -232,6 +225,12 @@ def _stable_numbers(tree: Tree, which: Numbers) -> set[tuple[str | None, SemVer]
         if laid.is_numbered:
             numbers[laid.component].append(laid.version)
     return {(component, number) for component, every in numbers.items() for number in stable_among(every, which)}
+
+
+def _staged(versions: list[Taken], course: Course) -> tuple[Taken, ...]:
+    """Return what was taken, each in the stage that it has after the course."""
+    stages = _stages(course)
+    return tuple(replace(taken, stage=stages.get(taken.version.reference, taken.stage)) for taken in versions)
 
 
 def _stages(course: Course) -> dict[str, Stage]:

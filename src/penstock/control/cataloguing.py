@@ -5,7 +5,7 @@ a collection gives the version up before it removes them. What is registered get
 it without the registry; a push that was killed before that is finished by pushing again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from penstock.kernel.errors import (
     UnknownVersion,
 )
 from penstock.kernel.semver import SemVer
-from penstock.ports.artifacts import ArtifactStore, Progress, Swept, silent
+from penstock.ports.artifacts import SAFE_ONLY, ArtifactStore, Progress, Swept, Trust, silent
 from penstock.ports.clock import Clock
 from penstock.ports.registry import Imported, RegistryStore
 from penstock.registry.going_back import Candidate, choose_going_back, rollback_candidates
@@ -42,11 +42,8 @@ from penstock.registry.version import Version
 class Look(Protocol):
     """What can be told of files before they are stored, or handed out."""
 
-    def check(self, source: Path, *, allow_pickles: bool, allow_names: Collection[str], key: Path | None) -> None:
-        """Raise UnsafeArtifact, which names what is not safe to load, SignatureRefused where the key's owner did not sign it.
-
-        `allow_names`: what pickles may use besides what is known to be harmless, as `module.name`.
-        """
+    def check(self, source: Path, trust: Trust) -> None:
+        """Raise UnsafeArtifact, which names what is not safe to load, SignatureRefused where the key's owner did not sign it."""
         ...
 
     def proving(self, into: Path, key: Path, digest: str, *, called: str) -> AbstractContextManager[Path]:
@@ -104,32 +101,27 @@ class Catalogue:
         stage: Stage,
         actor: str,
         reason: str,
-        allow_pickles: bool = False,
-        allow_names: Collection[str] = (),
-        key: Path | None = None,
+        trust: Trust = SAFE_ONLY,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Pushed:
         """Store a folder or a file, and register it as the version that `ref` names; pushing it again changes nothing.
 
-        `fields` is its metadata; `key`, where given, that of who must have signed it. Into `stable` it comes as `move` brings it
+        `fields` is its metadata. Into `stable` it comes as `move` brings it
         there, and so does what is there already into `verified`, unless it is beyond. Raises InvalidMetadata, UnsafeArtifact,
         SignatureRefused, PrecedenceTaken, NameTaken, IllegalStage, for a stable one Incompatible and Quarantined, and what the
         stores raise.
         """
         is_stable = stage is Stage.STABLE
         draft = self.draft(ref, Metadata.from_json(fields), Stage.REGISTERED if is_stable else stage)
-        known = self.known(draft)
-        if is_stable and (known is None or known.promoted_at is None):  # nothing is stored that would be refused
-            check_fit(self.registry.history(draft.service), {draft.component: draft})
+        if is_stable:
+            self._check_promotable(draft)
         pushed = self.put(
             draft,
             source,
             actor=actor,
             reason=reason,
-            allow_pickles=allow_pickles,
-            allow_names=allow_names,
-            key=key,
+            trust=trust,
             dry_run=dry_run,
             on_progress=on_progress,
         )
@@ -140,6 +132,12 @@ class Catalogue:
         else:
             moved = self.move(ref, stage, actor=actor, reason=reason)
         return Pushed(moved, pushed.is_new, is_moved=not pushed.is_new)
+
+    def _check_promotable(self, draft: Version) -> None:
+        """Refuse what could not be promoted before anything of it is stored; Incompatible."""
+        known = self.known(draft)
+        if known is None or known.promoted_at is None:
+            check_fit(self.registry.history(draft.service), {draft.component: draft})
 
     def draft(self, ref: Ref, metadata: Metadata, stage: Stage = Stage.REGISTERED) -> Version:
         """Return the version that `ref` names as it would be registered now, without files yet."""
@@ -154,15 +152,13 @@ class Catalogue:
         *,
         actor: str,
         reason: str,
-        allow_pickles: bool = False,
-        allow_names: Collection[str] = (),
-        key: Path | None = None,
+        trust: Trust = SAFE_ONLY,
         dry_run: bool = False,
         on_progress: Progress = silent,
     ) -> Pushed:
         """Store a folder or a file, and register it as `draft`, in its stage; doing it again changes nothing."""
         draft, parts = replace(draft, staged_by=actor, staged_why=reason), self._parts
-        parts.look.check(source, allow_pickles=allow_pickles, allow_names=allow_names, key=key)
+        parts.look.check(source, trust)
         taken = self.known(draft)
         if taken is not None or dry_run:  # nothing is stored that would be refused
             wanted = _with_files(draft, parts.look.manifest(source))

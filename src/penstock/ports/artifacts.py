@@ -20,6 +20,25 @@ def silent(_done_bytes: int, _total_bytes: int, /) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """What of files is believed before they are stored.
+
+    Attributes:
+        pickles: those that use harmless names only are accepted.
+        names: what pickles may use besides, as `module.name`; naming any accepts pickles.
+        key: who must have signed the files; None for nobody.
+    """
+
+    pickles: bool = False
+    names: tuple[str, ...] = ()
+    key: Path | None = None
+
+
+#: Only what is safe by itself, from anybody.
+SAFE_ONLY = Trust()
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """What a sweep removed: contents that no artifact needed any more.
 
